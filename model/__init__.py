@@ -1,0 +1,1 @@
+"""What the classifier is: labels, artifact, calibration and the serving network. Imports nothing of ours."""

@@ -1,0 +1,182 @@
+"""One model folder: its manifest, how it is written so that a half-written one is never loadable, how it is verified.
+
+A folder is complete when `manifest.json` is in it, and the manifest is written last. It names every other file with
+its SHA-256, so that a folder whose files were mixed or cut short is refused. Knows nothing of ONNX, torch or HTTP.
+"""
+
+import hashlib
+import json
+import os
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from model.errors import ArtifactError
+
+__all__ = [
+    "FORMAT",
+    "MANIFEST",
+    "RELEASED",
+    "Manifest",
+    "file_digest",
+    "file_digests",
+    "locate_model",
+    "read_manifest",
+    "released_names",
+    "verify_files",
+    "write_manifest",
+]
+
+FORMAT = 1
+"""Version of the manifest's format. Raised when a reader of the old one could misread a new one."""
+
+MANIFEST = "manifest.json"
+RELEASED = Path(__file__).parent / "released"
+"""The folder of the models that come with the package, one sub-folder each."""
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a model is and how it was made.
+
+    Attributes:
+        version: name of this version, for example `2026-11-24.1`.
+        labels: the labels in the order of the network's outputs.
+        max_tokens: tokens in one window, the two special ones included.
+        window_overlap_tokens: tokens that two neighbouring windows of a long text share.
+        temperature: the logits are divided by it before the softmax.
+        threshold: confidence under which the answer is marked as abstained.
+        set_threshold: probability from which a label belongs to the prediction set.
+        set_coverage: share of right labels that the prediction sets are meant to hold.
+        base: name, revision or source, and SHA-256 of the weights that training began from.
+        data: fingerprint, counts and splits of the statements that it was trained, calibrated and tested on.
+        training: every hyper-parameter of the run, the seed included.
+        code: version of the project and, where known, its commit.
+        metrics: scores on the test split, of the very file that is served.
+        parity: how far the served network's answers are from the trained one's.
+        files: SHA-256 of every other file of the folder, by its path within it.
+        format: version of this format.
+    """
+
+    version: str
+    labels: tuple[str, ...]
+    max_tokens: int
+    window_overlap_tokens: int
+    temperature: float
+    threshold: float
+    set_threshold: float
+    set_coverage: float
+    base: dict[str, Any]
+    data: dict[str, Any]
+    training: dict[str, Any]
+    code: dict[str, Any]
+    metrics: dict[str, Any]
+    parity: dict[str, Any]
+    files: dict[str, str] = field(default_factory=dict)
+    format: int = FORMAT
+
+
+def file_digest(path: Path) -> str:
+    """Return the SHA-256 of a file's bytes, 64 hexadecimal digits."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def file_digests(folder: Path) -> dict[str, str]:
+    """Return the SHA-256 of every file under `folder` but the manifest, by its path within the folder."""
+    paths = sorted(path for path in folder.rglob("*") if path.is_file() and path != folder / MANIFEST)
+    return {path.relative_to(folder).as_posix(): file_digest(path) for path in paths}
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> None:
+    """Complete `folder`: write its manifest, in one step, after everything else in it has reached the disk."""
+    for name in manifest.files:
+        _sync(folder / name)
+    unfinished = folder / f"{MANIFEST}.part"
+    text = json.dumps(asdict(manifest), indent=2, ensure_ascii=False, allow_nan=False)
+    unfinished.write_text(text + "\n", encoding="utf-8")
+    _sync(unfinished)
+    unfinished.replace(folder / MANIFEST)
+    _sync(folder)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Read and check the manifest of `folder`.
+
+    Raises:
+        ArtifactError: there is none, it is not one, or its format is another.
+    """
+    path = folder / MANIFEST
+    try:
+        raw = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise ArtifactError(
+            f"{folder} is not a complete model: expected {MANIFEST} in it and found none. "
+            "A training that was cut short leaves such a folder; run it again with the same --out to go on."
+        ) from None
+    except (OSError, ValueError) as error:
+        raise ArtifactError(f"{path} cannot be read as JSON ({error}); restore the folder from a copy.") from error
+    return _parse_manifest(path, raw)
+
+
+def _parse_manifest(path: Path, raw: object) -> Manifest:
+    if not isinstance(raw, dict) or raw.get("format") != FORMAT:
+        came = raw.get("format") if isinstance(raw, dict) else type(raw).__name__
+        raise ArtifactError(f"{path}: expected format {FORMAT}, came {came!r}; this release of Brink cannot read it.")
+    expected = {f.name for f in fields(Manifest)}
+    if raw.keys() != expected:
+        missing, unknown = sorted(expected - raw.keys()), sorted(raw.keys() - expected)
+        raise ArtifactError(f"{path} is not a manifest of this format: missing {missing}, unknown {unknown}.")
+    manifest = Manifest(**(raw | {"labels": tuple(raw["labels"])}))
+    if len(set(manifest.labels)) < 2 or len(set(manifest.labels)) != len(manifest.labels):
+        raise ArtifactError(f"{path}: expected two or more different labels, came {list(manifest.labels)}.")
+    return manifest
+
+
+def verify_files(folder: Path, manifest: Manifest) -> None:
+    """Check that every file that the manifest names is there, byte for byte.
+
+    Raises:
+        ArtifactError: one is missing, altered, or lies outside the folder.
+    """
+    for name, expected in manifest.files.items():
+        path = folder / name
+        if not path.resolve().is_relative_to(folder.resolve()):
+            raise ArtifactError(f"{folder / MANIFEST} names a file outside the folder: {name!r}.")
+        if not path.is_file():
+            raise ArtifactError(f"{folder} lacks {name}, which its manifest names; restore the folder from a copy.")
+        if (came := file_digest(path)) != expected:
+            raise ArtifactError(
+                f"{path} was altered after the model was written: expected sha256 {expected}, came {came}; "
+                "restore the folder from a copy."
+            )
+
+
+def released_names() -> list[str]:
+    """Return the names of the models that come with the package."""
+    return sorted(path.parent.name for path in RELEASED.glob(f"*/{MANIFEST}"))
+
+
+def locate_model(name_or_folder: str) -> Path:
+    """Return the folder of a shipped model's name, or of a path.
+
+    Raises:
+        ArtifactError: it is neither.
+    """
+    if name_or_folder in released_names():
+        return RELEASED / name_or_folder
+    folder = Path(name_or_folder)
+    if not folder.is_dir():
+        raise ArtifactError(
+            f"no model {name_or_folder!r}: expected a shipped model ({', '.join(released_names()) or 'none here'}) "
+            "or a folder that `python -m training fit` has written."
+        )
+    return folder

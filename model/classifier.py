@@ -1,0 +1,192 @@
+"""Texts to labels with probabilities, on ONNX Runtime and tokenizers: no torch, no files but one model folder.
+
+Knows nothing of HTTP, queues or training. Thread-safe: one instance may serve several threads.
+"""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime
+from tokenizers import Encoding, Tokenizer
+
+from model.artifact import Manifest, read_manifest, verify_files
+from model.calibration import prediction_set, softmax
+from model.errors import ArtifactError, UnclassifiableTextError
+from model.labels import ABSTENTION_LABEL
+
+__all__ = ["MAX_CHARACTERS", "NETWORK", "TOKENIZER", "Classifier", "Prediction", "check_text"]
+
+MAX_CHARACTERS = 20_000
+"""Longest text that is classified; a longer one is a document, to be split by whoever knows its parts."""
+
+NETWORK = "model.onnx"
+TOKENIZER = "tokenizer.json"
+
+# Windows computed at once. Measured on two cores, the int8 network's speed is flat from 16 windows on, and small
+# batches keep padding and memory low: 32 windows x 256 tokens x 1,536 floats is 50 MB at the widest layer.
+_BATCH = 32
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The answer for one text.
+
+    Attributes:
+        label: the likeliest label; the likeliest stance after `Classifier.to_stance`.
+        confidence: probability of that label.
+        abstained: the confidence is under the model's threshold: a person should look.
+        probabilities: of every label, calibrated, summing to 1.
+        prediction_set: labels that cannot be ruled out at the model's coverage, likeliest first.
+        windows: into how many parts the text was split to be read.
+    """
+
+    label: str
+    confidence: float
+    abstained: bool
+    probabilities: dict[str, float]
+    prediction_set: list[str]
+    windows: int
+
+
+def check_text(text: str) -> None:
+    """Check that a text can be classified.
+
+    Raises:
+        UnclassifiableTextError: it is empty or only white space, longer than `MAX_CHARACTERS`, or no valid Unicode.
+    """
+    if len(text) > MAX_CHARACTERS:
+        raise UnclassifiableTextError(
+            "too_long", f"expected at most {MAX_CHARACTERS:,} characters, came {len(text):,}; split the text."
+        )
+    if not text.strip():
+        raise UnclassifiableTextError("empty", "expected a text, came an empty one or only white space.")
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise UnclassifiableTextError(
+            "not_unicode", f"expected valid Unicode, came a lone surrogate at character {error.start}; encode it anew."
+        ) from None
+
+
+class Classifier:
+    """A loaded model folder."""
+
+    def __init__(self, manifest: Manifest, tokenizer: Tokenizer, session: onnxruntime.InferenceSession) -> None:
+        self.manifest = manifest
+        self._tokenizer = tokenizer
+        self._tokenizer.no_padding()
+        self._tokenizer.enable_truncation(manifest.max_tokens, stride=manifest.window_overlap_tokens)
+        self._session = session
+        self._inputs = {each.name for each in session.get_inputs()}
+
+    @classmethod
+    def load(cls, folder: Path, threads: int = 0) -> Self:
+        """Verify and load a model folder.
+
+        Args:
+            folder: as `training` writes it.
+            threads: of the engine for one batch; 0 takes every processor that this process may use.
+
+        Raises:
+            ArtifactError: the folder is incomplete, altered or cannot be loaded.
+        """
+        manifest = read_manifest(folder)
+        verify_files(folder, manifest)
+        return cls.open(folder, manifest, threads)
+
+    @classmethod
+    def open(cls, folder: Path, manifest: Manifest, threads: int = 0) -> Self:
+        """Load the files of a folder under a manifest that need not stand in it yet; see `load`."""
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads or len(os.sched_getaffinity(0))
+        options.inter_op_num_threads = 1
+        try:
+            tokenizer = Tokenizer.from_file(str(folder / TOKENIZER))
+            session = onnxruntime.InferenceSession(
+                str(folder / NETWORK), sess_options=options, providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:  # both libraries raise bare Exception subclasses of their own
+            raise ArtifactError(f"{folder} cannot be loaded: {error}") from error
+        return cls(manifest, tokenizer, session)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The labels in the order of the network's outputs."""
+        return self.manifest.labels
+
+    def classify(self, texts: Sequence[str]) -> list[Prediction | UnclassifiableTextError]:
+        """Return one answer a text, in order; a text that cannot be classified gets its error in its own place."""
+        encoded = [self._encode_or_error(text) for text in texts]
+        good = [windows for windows in encoded if not isinstance(windows, UnclassifiableTextError)]
+        logits = iter(self._run([window for windows in good for window in windows]))
+        return [
+            windows
+            if isinstance(windows, UnclassifiableTextError)
+            else self._predict(windows, np.stack([next(logits) for _ in windows]))
+            for windows in encoded
+        ]
+
+    def to_stance(self, prediction: Prediction) -> Prediction:
+        """Return `prediction` with the likeliest stance as its label, even where no stance is likelier."""
+        stances = {name: value for name, value in prediction.probabilities.items() if name != ABSTENTION_LABEL}
+        label = max(stances, key=stances.__getitem__)
+        confidence = stances[label]
+        return replace(prediction, label=label, confidence=confidence, abstained=self._abstains(confidence))
+
+    def logits(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
+        """Return the network's raw outputs for the first window of each text, shape (texts, labels)."""
+        return self._run([self._encode(text)[0] for text in texts])
+
+    def _encode(self, text: str) -> list[Encoding]:
+        check_text(text)
+        encoding = self._tokenizer.encode(text)
+        if not any(mask == 0 for mask in encoding.special_tokens_mask):
+            raise UnclassifiableTextError("empty", "expected a text, came only characters that carry none.")
+        return [encoding, *encoding.overflowing]
+
+    def _encode_or_error(self, text: str) -> list[Encoding] | UnclassifiableTextError:
+        try:
+            return self._encode(text)
+        except UnclassifiableTextError as error:
+            return error
+
+    def _run(self, windows: Sequence[Encoding]) -> npt.NDArray[np.float32]:
+        logits = np.empty((len(windows), len(self.labels)), dtype=np.float32)
+        by_length = sorted(range(len(windows)), key=lambda index: len(windows[index].ids))  # little padding
+        for start in range(0, len(windows), _BATCH):
+            batch = by_length[start : start + _BATCH]
+            logits[batch] = self._session.run(None, self._feed([windows[index] for index in batch]))[0]
+        return logits
+
+    def _feed(self, windows: Sequence[Encoding]) -> dict[str, npt.NDArray[np.int64]]:
+        width = max(len(window.ids) for window in windows)
+        ids = np.zeros((len(windows), width), dtype=np.int64)  # (windows, tokens); masked, so any id pads
+        mask = np.zeros_like(ids)
+        for row, window in enumerate(windows):
+            ids[row, : len(window.ids)] = window.ids
+            mask[row, : len(window.ids)] = 1
+        feed = {"input_ids": ids, "attention_mask": mask, "token_type_ids": np.zeros_like(ids)}
+        return {name: array for name, array in feed.items() if name in self._inputs}
+
+    def _predict(self, windows: Sequence[Encoding], logits: npt.NDArray[np.float32]) -> Prediction:
+        lengths = [len(window.ids) for window in windows]
+        # (labels,); a text of several windows is the mean of them, each weighted by its tokens
+        probabilities = np.average(softmax(logits, self.manifest.temperature), axis=0, weights=lengths)
+        best = int(probabilities.argmax())
+        confidence = float(probabilities[best])
+        return Prediction(
+            label=self.labels[best],
+            confidence=confidence,
+            abstained=self._abstains(confidence),
+            probabilities=dict(zip(self.labels, probabilities.tolist(), strict=True)),
+            prediction_set=[self.labels[i] for i in prediction_set(probabilities, self.manifest.set_threshold)],
+            windows=len(windows),
+        )
+
+    def _abstains(self, confidence: float) -> bool:
+        return confidence < self.manifest.threshold

@@ -1,0 +1,1 @@
+"""How a classifier is asked: HTTP, settings, queue, metrics. Imports `model` only."""

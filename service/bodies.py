@@ -1,0 +1,95 @@
+"""What a body must be before its fields are looked at: small enough, JSON by its type, UTF-8, and there at all."""
+
+import json
+from collections.abc import Callable, Coroutine
+from email.message import Message as Headers
+from typing import Any
+
+from fastapi import Request
+from fastapi.routing import APIRoute
+from starlette.datastructures import Headers as HttpHeaders
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from service.problems import problem
+
+__all__ = ["BodyLimit", "JsonRoute"]
+
+
+class JsonRoute(APIRoute):
+    """A route that takes a JSON body: anything else gets 400 or 415 with the reason."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """Return FastAPI's handler behind the checks of `_JsonRequest`."""
+        handler = super().get_route_handler()
+
+        async def checked(request: Request) -> Response:
+            request = _JsonRequest(request.scope, request.receive)
+            _check_content_type(request.headers.get("content-type", ""))
+            if not (await request.body()).strip():
+                raise HTTPException(400, "expected a JSON body, came an empty one.")
+            return await handler(request)
+
+        return checked
+
+
+def _check_content_type(content_type: str) -> None:
+    headers = Headers()
+    headers["content-type"] = content_type
+    if headers.get_content_type() != "application/json":
+        raise HTTPException(415, f"expected the content type application/json, came {content_type[:100] or 'none'}.")
+
+
+class _JsonRequest(Request):
+    async def json(self) -> Any:
+        """Return the parsed body; unlike the library's, it takes UTF-8 only, as RFC 8259 says."""
+        body = await self.body()
+        try:
+            text = body.decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise HTTPException(400, f"the body is not UTF-8: byte {error.start} is not.") from error
+        try:
+            return json.loads(text)
+        except json.JSONDecodeError as error:
+            raise HTTPException(
+                400, f"the body is not JSON: {error.msg} at line {error.lineno}, column {error.colno}."
+            ) from error
+        except (RecursionError, ValueError) as error:  # nested too deeply; a number of too many digits
+            raise HTTPException(400, f"the body is not JSON that can be read: {error}.") from error
+
+
+class BodyLimit:
+    """Middleware: a body over the limit gets 413 as soon as that shows, and is not kept in memory."""
+
+    def __init__(self, app: ASGIApp, max_bytes: int) -> None:
+        self._app = app
+        self._max_bytes = max_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass `scope` on, counting what is received."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        declared = HttpHeaders(scope=scope).get("content-length", "0")
+        if declared.isdecimal() and int(declared) > self._max_bytes:
+            await self._refusal(int(declared))(scope, receive, send)
+            return
+        received = 0
+
+        async def counted() -> Message:
+            nonlocal received
+            message = await receive()
+            received += len(message.get("body", b""))
+            if received > self._max_bytes:
+                raise HTTPException(413, self._detail(received))
+            return message
+
+        await self._app(scope, counted, send)
+
+    def _refusal(self, size: int) -> Response:
+        # The rest of the body is not read, so the connection cannot carry another request.
+        return problem(413, self._detail(size), {"Connection": "close"})
+
+    def _detail(self, size: int) -> str:
+        return f"expected a body of at most {self._max_bytes:,} bytes, came {size:,} or more; send several requests."

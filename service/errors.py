@@ -1,0 +1,31 @@
+"""The errors that this package raises; `service.problems` turns them into answers."""
+
+__all__ = ["DeadlineError", "NotReadyError", "OverloadedError", "ServiceError", "SettingsError"]
+
+
+class ServiceError(Exception):
+    """Base of every error that `service` raises on purpose."""
+
+
+class SettingsError(ServiceError):
+    """The environment holds a setting that is unknown or does not fit."""
+
+
+class NotReadyError(ServiceError):
+    """No model is loaded yet, or the service is shutting down."""
+
+
+class DeadlineError(ServiceError):
+    """A request's time ran out before it was computed."""
+
+
+class OverloadedError(ServiceError):
+    """The queue has no room for a request.
+
+    Attributes:
+        retry_after_s: seconds after which there should be room, by the measured speed.
+    """
+
+    def __init__(self, message: str, retry_after_s: int) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s

@@ -1,0 +1,52 @@
+"""What operators and orchestrators ask: alive, ready, metrics, which model."""
+
+from fastapi import APIRouter
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.responses import Response
+
+from service.problems import PROBLEM_RESPONSES
+from service.schemas import ModelBody, StatusBody
+from service.state import CurrentState
+
+__all__ = ["router"]
+
+router = APIRouter(tags=["operations"])
+
+_NOT_READY: dict[int | str, dict[str, object]] = {503: PROBLEM_RESPONSES[503]}
+
+
+@router.get("/healthz")
+async def healthz() -> StatusBody:
+    """Say that the process lives."""
+    return StatusBody(status="alive")
+
+
+@router.get("/readyz", responses=_NOT_READY)
+async def readyz(state: CurrentState) -> StatusBody:
+    """Say whether a model is loaded and warmed up."""
+    _ = state.classifier  # raises where it is not
+    return StatusBody(status="ready")
+
+
+@router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
+async def metrics(state: CurrentState) -> Response:
+    """Return the metrics in Prometheus' text format."""
+    state.metrics.queue(state.queued_texts)
+    return Response(generate_latest(state.metrics.registry), media_type=CONTENT_TYPE_LATEST)
+
+
+@router.get("/v1/model", responses=_NOT_READY)
+async def model(state: CurrentState) -> ModelBody:
+    """Describe the model that answers now."""
+    manifest = state.classifier.manifest
+    return ModelBody(
+        version=manifest.version,
+        labels=list(manifest.labels),
+        threshold=manifest.threshold,
+        set_coverage=manifest.set_coverage,
+        max_tokens=manifest.max_tokens,
+        base=manifest.base,
+        metrics=manifest.metrics,
+        data_fingerprint=manifest.data["fingerprint"],
+        trained_on=manifest.data["splits"],
+    )

@@ -1,0 +1,125 @@
+"""Request and response bodies of the HTTP contract."""
+
+from typing import Annotated, Any, Self
+
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator, WithJsonSchema, model_validator
+from pydantic_core import PydanticCustomError
+
+from model.classifier import MAX_CHARACTERS
+
+__all__ = [
+    "MAX_TEXTS",
+    "ModelBody",
+    "PredictRequest",
+    "PredictResponse",
+    "PredictionBody",
+    "Problem",
+    "StatusBody",
+    "TextError",
+    "TextErrorBody",
+]
+
+MAX_TEXTS = 1024
+
+
+def _any_string(value: Any) -> str:
+    if not isinstance(value, str):
+        raise PydanticCustomError("string_type", "Input should be a valid string")
+    return value
+
+
+# pydantic's own string type rejects lone surrogates for the whole request; here each text is judged by itself.
+Text = Annotated[
+    str,
+    PlainValidator(_any_string),
+    WithJsonSchema({"type": "string", "minLength": 1, "maxLength": MAX_CHARACTERS}),
+]
+
+
+class PredictRequest(BaseModel):
+    """One text or several to label."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "examples": [{"texts": ["Any aircraft that enters our airspace armed will be shot down."]}],
+        },
+    )
+
+    text: Text | None = Field(None, description="one text; give this or `texts`")
+    texts: list[Text] | None = Field(
+        None, min_length=1, description=f"1 to {MAX_TEXTS:,} texts, each 1 to {MAX_CHARACTERS:,} characters"
+    )
+    stances_only: bool = Field(False, strict=True, description="label one of the stances even where none is likeliest")
+
+    @model_validator(mode="after")
+    def _one_of_two(self) -> Self:
+        if (self.text is None) == (self.texts is None):
+            raise PydanticCustomError("text_or_texts", "expected either 'text' or 'texts'")
+        return self
+
+    @property
+    def all_texts(self) -> list[str]:
+        """The texts in the order asked for."""
+        return [self.text] if self.text is not None else list(self.texts or [])
+
+
+class PredictionBody(BaseModel):
+    """The answer for one text."""
+
+    label: str = Field(description="the likeliest label")
+    confidence: float = Field(description="probability of the label", ge=0, le=1)
+    abstained: bool = Field(description="the confidence is under the model's threshold: a person should look")
+    probabilities: dict[str, float] = Field(description="of every label, calibrated, summing to 1")
+    prediction_set: list[str] = Field(description="labels that cannot be ruled out at the model's stated coverage")
+    windows: int = Field(description="parts that the text was split into to be read", ge=1)
+
+
+class TextError(BaseModel):
+    """Why one text cannot be classified."""
+
+    code: str = Field(description="empty, too_long or not_unicode")
+    message: str
+
+
+class TextErrorBody(BaseModel):
+    """Stands in the place of a text that cannot be classified."""
+
+    error: TextError
+
+
+class PredictResponse(BaseModel):
+    """One answer a text, in the order asked."""
+
+    model: str = Field(description="version of the model that answered")
+    predictions: list[PredictionBody | TextErrorBody]
+
+
+class ModelBody(BaseModel):
+    """The model that answers now."""
+
+    version: str
+    labels: list[str]
+    threshold: float = Field(description="confidence under which an answer is marked as abstained")
+    set_coverage: float = Field(description="share of right labels that the prediction sets are meant to hold")
+    max_tokens: int = Field(description="tokens in one window")
+    base: dict[str, Any]
+    metrics: dict[str, Any] = Field(description="on the test split")
+    data_fingerprint: str
+    trained_on: dict[str, Any] = Field(description="statements by split, label and source")
+
+
+class StatusBody(BaseModel):
+    """One word."""
+
+    status: str
+
+
+class Problem(BaseModel):
+    """An error after RFC 9457."""
+
+    type: str = "about:blank"
+    title: str
+    status: int
+    detail: str
+    errors: list[dict[str, Any]] | None = Field(None, description="with 422: each field that does not fit")

@@ -1,0 +1,1 @@
+"""How a classifier is made: corpus, split, fine-tuning, export, evaluation. Imports `model` only."""

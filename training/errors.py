@@ -1,0 +1,23 @@
+"""The errors that this package raises: each says what was expected, what came and what to do."""
+
+__all__ = ["BaseWeightsError", "CorpusError", "OutputError", "ParityError", "TrainingError"]
+
+
+class TrainingError(Exception):
+    """Base of every error that `training` raises on purpose."""
+
+
+class CorpusError(TrainingError):
+    """Statements cannot be read, break the schema, or cannot be trained on."""
+
+
+class BaseWeightsError(TrainingError):
+    """The pretrained encoder is missing or is not the one that was expected."""
+
+
+class OutputError(TrainingError):
+    """The output folder holds something that must not be overwritten."""
+
+
+class ParityError(TrainingError):
+    """The exported network answers otherwise than the trained one, so no version was written."""

@@ -1,0 +1,85 @@
+"""Scores of a model folder on labelled statements: of the very network that is served, over whole texts."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from model.classifier import Classifier, Prediction
+from training.corpus import Statement, gold_indices
+from training.errors import CorpusError
+from training.metrics import score
+
+__all__ = ["COMPOSED", "evaluate", "table"]
+
+COMPOSED = "composed"
+"""Stands for the statements without a source: those that were written for a corpus."""
+
+
+def evaluate(classifier: Classifier, statements: Sequence[Statement]) -> dict[str, Any]:
+    """Return the scores of `training.metrics.score` over all statements, set coverage and size, and `by_origin`.
+
+    `by_origin` scores the composed statements and the real ones apart, where there are both.
+
+    Raises:
+        CorpusError: there is no statement, or one cannot be classified.
+    """
+    if not statements:
+        raise CorpusError("expected at least one statement to measure on, came none.")
+    predictions = _classify(classifier, statements)
+    probabilities = np.array([list(each.probabilities.values()) for each in predictions])
+    gold = gold_indices(statements, classifier.labels)
+    threshold = classifier.manifest.threshold
+    held = [each.label in said.prediction_set for each, said in zip(statements, predictions, strict=True)]
+    origins = np.array([COMPOSED if each.source is None else "real" for each in statements])
+    return score(probabilities, gold, classifier.labels, threshold) | {
+        "set_coverage": round(float(np.mean(held)), 4),
+        "set_size": round(float(np.mean([len(said.prediction_set) for said in predictions])), 4),
+        "by_origin": {
+            str(origin): score(probabilities[origins == origin], gold[origins == origin], classifier.labels, threshold)
+            for origin in np.unique(origins)
+        }
+        if len(np.unique(origins)) > 1
+        else {},
+    }
+
+
+def _classify(classifier: Classifier, statements: Sequence[Statement]) -> list[Prediction]:
+    predictions = []
+    for statement, answer in zip(statements, classifier.classify([each.text for each in statements]), strict=True):
+        if not isinstance(answer, Prediction):
+            raise CorpusError(f"{statement.id!r} cannot be classified: {answer}")
+        predictions.append(answer)
+    return predictions
+
+
+def table(metrics: dict[str, Any]) -> str:
+    """Return the scores as a Markdown table that is also readable as it stands."""
+    lines = ["| statements | accuracy | macro-F1 | calibration error | answered | right of these |", "|" + " --- |" * 6]
+    lines += [_row("all", metrics)] + [_row(name, each) for name, each in metrics.get("by_origin", {}).items()]
+    lines += ["", "| label | precision | recall | F1 | statements |", "|" + " --- |" * 5]
+    lines += [
+        f"| {label} | {each['precision']:.3f} | {each['recall']:.3f} | {each['f1']:.3f} | {each['statements']} |"
+        for label, each in metrics["per_label"].items()
+    ]
+    labels = list(metrics["per_label"])
+    lines += ["", "| gold, then said | " + " | ".join(labels) + " |", "|" + " --- |" * (len(labels) + 1)]
+    lines += [
+        f"| {label} | " + " | ".join(map(str, row)) + " |"
+        for label, row in zip(labels, metrics["confusion"], strict=True)
+    ]
+    return "\n".join(lines)
+
+
+def _row(name: str, metrics: dict[str, Any]) -> str:
+    right = "none answered" if metrics["answered_accuracy"] is None else f"{metrics['answered_accuracy']:.3f}"
+    return (
+        f"| {name}: {metrics['statements']} | {_with_interval(metrics, 'accuracy')} | "
+        f"{_with_interval(metrics, 'macro_f1')} | {metrics['calibration_error']:.3f} | {metrics['answered']:.0%} | "
+        f"{right} |"
+    )
+
+
+def _with_interval(metrics: dict[str, Any], name: str) -> str:
+    low, high = metrics[f"{name}_95"]
+    return f"{metrics[name]:.3f} [{low:.3f}, {high:.3f}]"

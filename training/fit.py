@@ -1,0 +1,174 @@
+"""One training run from statements to a complete model folder. Each step is another module's; the order is here."""
+
+import hashlib
+import json
+import shutil
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from datetime import UTC, datetime
+from importlib.metadata import version as installed_version
+from pathlib import Path
+from subprocess import CalledProcessError
+from subprocess import run as run_process
+from typing import Any
+
+import torch
+import transformers
+from datasets import Dataset
+from transformers import AutoTokenizer, PreTrainedTokenizerBase
+
+from model.artifact import MANIFEST, Manifest, file_digests, write_manifest
+from model.calibration import softmax
+from model.classifier import NETWORK, TOKENIZER, Classifier
+from training.base import BaseWeights, locate_base
+from training.calibrate import abstention_threshold, fit_temperature, set_threshold
+from training.card import model_card
+from training.checkpoint import CHECKPOINT
+from training.config import FitConfig
+from training.corpus import Statement, fingerprint, gold_indices, read_statements
+from training.errors import OutputError
+from training.evaluate import evaluate
+from training.export import check_parity, export_network
+from training.finetune import finetune, predict_logits
+from training.network import MeanPoolClassifier
+from training.split import Split, split_statements
+
+__all__ = ["CARD", "TRANSFORMER", "fit"]
+
+CARD = "README.md"
+TRANSFORMER = "transformer"
+"""Sub-folder with the trained weights as Hugging Face saves them: for further training, not for serving."""
+
+_OWN = {CARD, TRANSFORMER, CHECKPOINT, f"{CHECKPOINT}.part", NETWORK, TOKENIZER, f"{MANIFEST}.part"}
+
+
+def fit(config: FitConfig, data: Sequence[Path], out: Path, version: str | None = None) -> Manifest:
+    """Train, export, calibrate and measure one version; its manifest is written last and completes the folder.
+
+    Args:
+        config: of the run.
+        data: files and folders of labelled statements.
+        out: folder to write; where a killed run of the same settings and data has left a checkpoint, it goes on.
+        version: name of the version; today's date by default.
+
+    Raises:
+        TrainingError: with the reason; `out` is then not loadable as a model.
+    """
+    _check_output(out)
+    base = locate_base(config.base)
+    split = split_statements(read_statements(data, config.labels), config.validation_share, config.test_share)
+    out.mkdir(parents=True, exist_ok=True)
+    test_logits = _train(config, split, base, out)
+    manifest = _calibrate(_draft(config, split, base, version), split, out)
+    classifier = Classifier.open(out, manifest)
+    trained = softmax(test_logits, manifest.temperature)
+    served = softmax(classifier.logits([each.text for each in split.test]), manifest.temperature)
+    manifest = replace(manifest, parity=check_parity(trained, served), metrics=evaluate(classifier, split.test))
+    (out / CARD).write_text(model_card(manifest), encoding="utf-8")
+    (out / CHECKPOINT).unlink(missing_ok=True)
+    manifest = replace(manifest, files=file_digests(out))
+    write_manifest(out, manifest)
+    return manifest
+
+
+def _check_output(out: Path) -> None:
+    if (out / MANIFEST).exists():
+        raise OutputError(f"{out} already holds a complete version, which is never overwritten; choose another --out.")
+    if out.exists() and not out.is_dir():
+        raise OutputError(f"expected a folder as --out, came the file {out}.")
+    foreign = sorted(path.name for path in out.iterdir() if path.name not in _OWN) if out.exists() else []
+    if foreign:
+        raise OutputError(
+            f"{out} holds files that no training run writes ({', '.join(foreign[:5])}), and nothing of yours is "
+            "overwritten; choose an empty or a new folder as --out."
+        )
+
+
+def _train(config: FitConfig, split: Split, base: BaseWeights, out: Path) -> Any:
+    """Fine-tune, save and export; return the trained network's logits on the test split, (statements, labels)."""
+    transformers.logging.set_verbosity_error()  # its notes on unused pooler weights would read like a fault
+    transformers.logging.disable_progress_bar()
+    torch.manual_seed(config.seed)
+    tokenizer = AutoTokenizer.from_pretrained(base.location)
+    network = MeanPoolClassifier.from_encoder(base.location, config.labels)
+    train, test = (_tokenise(part, tokenizer, config) for part in (split.train, split.test))
+    finetune(network, train, config, out, _identity(config, split, base))
+    network.to(torch.device("cpu"))  # type: ignore[arg-type]  # see finetune
+    network.save_pretrained(out / TRANSFORMER)
+    tokenizer.save_pretrained(out / TRANSFORMER)
+    shutil.copyfile(out / TRANSFORMER / TOKENIZER, out / TOKENIZER)
+    export_network(network, out / NETWORK)
+    return predict_logits(network, test["input_ids"]).numpy()
+
+
+def _tokenise(statements: Sequence[Statement], tokenizer: PreTrainedTokenizerBase, config: FitConfig) -> Dataset:
+    texts = [each.text for each in statements]
+    ids = tokenizer(texts, truncation=True, max_length=config.max_tokens)["input_ids"]
+    return Dataset.from_dict({"input_ids": ids, "label": gold_indices(statements, config.labels)})
+
+
+def _identity(config: FitConfig, split: Split, base: BaseWeights) -> str:
+    """Return what tells this run from every other: a checkpoint goes on only where all of it is the same."""
+    parts = [asdict(config), fingerprint(split.train), base.sha256, torch.__version__, transformers.__version__]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+def _draft(config: FitConfig, split: Split, base: BaseWeights, version: str | None) -> Manifest:
+    return Manifest(
+        version=version or f"{datetime.now(UTC):%Y-%m-%d}.1",
+        labels=config.labels,
+        max_tokens=config.max_tokens,
+        window_overlap_tokens=config.window_overlap_tokens,
+        temperature=1.0,
+        threshold=0.0,
+        set_threshold=0.0,
+        set_coverage=config.set_coverage,
+        base={"name": base.name, "sha256": base.sha256},
+        data=_describe(split),
+        training=asdict(config),
+        code={"version": installed_version("brink"), "commit": _commit(), "torch": torch.__version__},
+        metrics={},
+        parity={},
+    )
+
+
+def _describe(split: Split) -> dict[str, Any]:
+    parts = {"train": split.train, "validation": split.validation, "test": split.test}
+    return {
+        "fingerprint": fingerprint([each for part in parts.values() for each in part]),
+        "splits": {
+            name: {
+                "fingerprint": fingerprint(part),
+                "statements": len(part),
+                "labels": dict(sorted(Counter(each.label for each in part).items())),
+                "sources": dict(sorted(Counter(each.source or "composed" for each in part).items())),
+            }
+            for name, part in parts.items()
+        },
+    }
+
+
+def _commit() -> str | None:
+    """Return the commit of this checkout, with `-dirty` where it was changed; None outside one."""
+    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    try:
+        return run_process(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, CalledProcessError):
+        return None
+
+
+def _calibrate(manifest: Manifest, split: Split, out: Path) -> Manifest:
+    """Fit temperature and thresholds on the validation split, with the very network that is served."""
+    logits = Classifier.open(out, manifest).logits([each.text for each in split.validation])
+    gold = gold_indices(split.validation, manifest.labels)
+    temperature = fit_temperature(logits, gold)
+    probabilities = softmax(logits, temperature)
+    threshold = abstention_threshold(probabilities, gold, manifest.training["max_error_rate"])
+    return replace(
+        manifest,
+        temperature=temperature,
+        # Where no threshold keeps the error rate, every answer is one for a person to look at.
+        threshold=1.0 if threshold is None else threshold,
+        set_threshold=set_threshold(probabilities, gold, manifest.set_coverage),
+    )
