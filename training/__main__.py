@@ -15,6 +15,7 @@ from training.config import FitConfig
 from training.corpus import read_statements
 from training.errors import OutputError, TrainingError
 from training.evaluate import evaluate, table
+from training.rehydrate import rehydrate
 
 _OPTIONS = ("base", "seed", "epochs", "batch_size", "learning_rate", "checkpoint_every_s")
 
@@ -53,6 +54,12 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("data", type=Path, nargs="+")
     check.set_defaults(run=_check)
 
+    join = commands.add_parser("rehydrate", help="join labels and pointers with texts that are kept elsewhere")
+    join.add_argument("--pointers", type=Path, nargs="+", default=[Path("data/real")], help="default data/real")
+    join.add_argument("--texts", type=Path, nargs="+", required=True, help="JSON Lines files or folders with the texts")
+    join.add_argument("--out", type=Path, required=True, help="file of statements to write")
+    join.set_defaults(run=_rehydrate)
+
     release = commands.add_parser("release", help="copy what serving needs of a version into a new folder")
     release.add_argument("--model", type=Path, required=True, help="folder that `fit` has written")
     release.add_argument("--out", type=Path, required=True, help="new folder")
@@ -84,6 +91,18 @@ def _check(options: argparse.Namespace) -> int:
     if problems:
         sys.stderr.write("\n".join([f"\n{len(problems)} problems:", *problems]) + "\n")
     return 1 if problems else 0
+
+
+def _rehydrate(options: argparse.Namespace) -> int:
+    joined = rehydrate(options.pointers, options.texts)
+    if options.out.exists():
+        raise OutputError(f"{options.out} exists and is not overwritten; choose another --out or remove it.")
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    lines = [json.dumps(statement, ensure_ascii=False) + "\n" for statement in joined.statements]
+    options.out.write_text("".join(lines), encoding="utf-8")
+    absent = ", ".join(f"{source} {count}" for source, count in joined.missing.items())
+    print(f"{len(lines)} statements in {options.out}; without a text: {absent or 'none'}")
+    return 0
 
 
 def _release(options: argparse.Namespace) -> int:

@@ -1,0 +1,51 @@
+# Each target sets up what it needs by itself, in .venv. See README.md.
+
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+
+# Where `make train` writes, and, if there are any, the texts that data/real points to.
+OUT ?= models/trained
+TEXTS ?=
+
+.PHONY: serve test train check docker clean
+
+serve: $(VENV)/serve.stamp ## start the service on port 8000
+	exec $(BIN)/python -m service
+
+test: check $(VENV)/dev.stamp ## every check and every test
+	$(BIN)/python -m pytest
+
+check: $(VENV)/dev.stamp ## style, types, architecture, corpus
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m training check data/statements
+
+train: $(VENV)/train.stamp ## train a version from scratch into OUT
+	mkdir -p models
+	$(if $(TEXTS),rm -f models/real.jsonl && $(BIN)/python -m training rehydrate --texts $(TEXTS) --out models/real.jsonl)
+	$(BIN)/python -m training fit --data data/statements $(if $(TEXTS),models/real.jsonl) --out $(OUT)
+
+docker: ## build both images and run them for real
+	bash tests/docker.sh
+
+clean: ## remove the environment
+	rm -rf $(VENV)
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/serve.stamp: pyproject.toml constraints.txt | $(BIN)/python
+	$(INSTALL) -e .
+	touch $@
+
+$(VENV)/train.stamp: pyproject.toml constraints.txt | $(BIN)/python
+	$(INSTALL) -e '.[train]'
+	touch $@ $(VENV)/serve.stamp
+
+$(VENV)/dev.stamp: pyproject.toml constraints.txt | $(BIN)/python
+	$(INSTALL) -e '.[train,dev]'
+	touch $@ $(VENV)/serve.stamp $(VENV)/train.stamp
