@@ -39,8 +39,8 @@ class FitConfig:
     base: str = DEFAULT_BASE
     labels: tuple[str, ...] = LABELS
     seed: int = 17
-    epochs: int = 4
-    batch_size: int = 32
+    epochs: int = 3
+    batch_size: int = 16
     learning_rate: float = 1e-4
     head_learning_rate: float = 1e-3
     warmup_share: float = 0.1
