@@ -1,13 +1,15 @@
 """Start the server: `python -m service`. Settings come from the environment, `BRINK_*`."""
 
 import os
+import signal
 import sys
 
 import structlog
 import uvicorn
+from fastapi import FastAPI
 
 from model.errors import ModelError
-from service.app import create_app
+from service.app import create_app, load_classifier
 from service.errors import SettingsError
 from service.settings import Settings, load_settings
 from service.telemetry import configure_logging
@@ -16,24 +18,32 @@ _log = structlog.get_logger(__name__)
 
 
 def main() -> int:
-    """Serve until a signal; return 0, or 1 where the service could not start."""
+    """Serve until a signal and answer what was accepted; return 0, or 1 where the service could not start."""
     try:
         settings = load_settings(os.environ)
     except SettingsError as error:
         sys.stderr.write(f"error: {error}\n")
         return 1
     configure_logging(settings.log_level, settings.log_format)
-    server = uvicorn.Server(_server_config(settings))
     try:
-        server.run()
+        app = create_app(settings, load_classifier(settings))
     except ModelError as error:
         _log.error("could not start", reason=str(error))
-    return 0 if server.started else 1
+        return 1
+    server = uvicorn.Server(_server_config(app, settings))
+    # uvicorn raises a signal anew once it has stopped; the default handler would then end the process with its number.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, server.handle_exit)
+    try:
+        server.run()
+    except SystemExit:  # the port is busy or the warm-up failed; it has logged which, and its own code is not ours
+        return 1
+    return 0
 
 
-def _server_config(settings: Settings) -> uvicorn.Config:
+def _server_config(app: FastAPI, settings: Settings) -> uvicorn.Config:
     return uvicorn.Config(
-        create_app(settings),
+        app,
         host=settings.host,
         port=settings.port,
         loop="uvloop",

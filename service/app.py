@@ -14,13 +14,13 @@ from model.artifact import locate_model
 from model.classifier import Classifier
 from service.batching import Batcher
 from service.bodies import BodyLimit
-from service.problems import install_problem_handlers
+from service.problems import LastResort, document_problems, install_problem_handlers
 from service.routes import operations, predict
 from service.settings import Settings
 from service.state import State
 from service.telemetry import Metrics, RequestLog
 
-__all__ = ["create_app"]
+__all__ = ["create_app", "load_classifier"]
 
 _log = structlog.get_logger(__name__)
 
@@ -33,7 +33,7 @@ def create_app(settings: Settings, classifier: Classifier | None = None) -> Fast
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        loaded = await anyio.to_thread.run_sync(_load, settings) if classifier is None else classifier
+        loaded = await anyio.to_thread.run_sync(load_classifier, settings) if classifier is None else classifier
         # A model that cannot answer stops the start here, before the first request.
         await anyio.to_thread.run_sync(loaded.classify, _WARM_UP)
         state.begin(loaded, Batcher(loaded.classify, settings.max_queued_texts))
@@ -43,6 +43,7 @@ def create_app(settings: Settings, classifier: Classifier | None = None) -> Fast
         _log.info("stopped")
 
     app = FastAPIOffline(
+        redoc_url=None,  # its script fetches a logo from another host
         title="Brink",
         summary="The stance of a statement in a security confrontation.",
         version=installed_version("brink"),
@@ -52,12 +53,15 @@ def create_app(settings: Settings, classifier: Classifier | None = None) -> Fast
     app.include_router(operations.router)
     app.include_router(predict.router)
     install_problem_handlers(app)
+    document_problems(app)
     # The last one added is the outermost: the id is there before the log line, which also counts a refused body.
     app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes)
+    app.add_middleware(LastResort)
     app.add_middleware(RequestLog, metrics=state.metrics)
     app.add_middleware(CorrelationIdMiddleware)
     return app
 
 
-def _load(settings: Settings) -> Classifier:
+def load_classifier(settings: Settings) -> Classifier:
+    """Return the model that `settings` name; raises `ArtifactError` where there is none that can be loaded."""
     return Classifier.load(locate_model(settings.model), settings.threads)

@@ -39,7 +39,8 @@ class Batcher(Generic[Answer]):
     def __init__(self, classify: Callable[[Sequence[str]], list[Answer]], max_queued_texts: int) -> None:
         self._classify = classify
         self._max_queued_texts = max_queued_texts
-        self._waiting: deque[_Job[Answer]] = deque()
+        self._jobs: set[_Job[Answer]] = set()  # every request that is not answered yet
+        self._waiting: deque[_Job[Answer]] = deque()  # those of them with texts that were not taken yet
         self._wake = asyncio.Event()
         self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="engine")
         self._worker: asyncio.Task[None] | None = None
@@ -52,14 +53,15 @@ class Batcher(Generic[Answer]):
         self._worker = asyncio.create_task(self._work())
 
     async def stop(self) -> None:
-        """Stop at once; requests that still wait get `NotReadyError`."""
+        """Stop after the batch that is being computed; every request that waits gets `NotReadyError` at once."""
         worker, self._worker = self._worker, None
         if worker is not None:
             worker.cancel()
             await asyncio.gather(worker, return_exceptions=True)
-        while self._waiting:
-            self._fail(self._waiting.popleft(), NotReadyError("the service is shutting down; ask again later."))
-        self._executor.shutdown()
+        for job in self._jobs:
+            self._fail(job, NotReadyError("the service is shutting down; ask again later."))
+        self._waiting.clear()
+        await asyncio.to_thread(self._executor.shutdown)
 
     async def submit(self, texts: Sequence[str], timeout_s: float) -> list[Answer]:
         """Return one answer a text, in order.
@@ -80,6 +82,7 @@ class Batcher(Generic[Answer]):
             )
         job = _Job(texts, asyncio.get_running_loop().create_future())
         self.queued_texts += len(texts)
+        self._jobs.add(job)
         self._waiting.append(job)
         self._wake.set()
         try:
@@ -91,6 +94,7 @@ class Batcher(Generic[Answer]):
             ) from None
         finally:
             job.done.cancel()  # no effect on one that is done; tells the worker to drop the rest of any other
+            self._jobs.discard(job)
             self.queued_texts -= len(texts)
 
     async def _work(self) -> None:
@@ -104,13 +108,13 @@ class Batcher(Generic[Answer]):
             started = monotonic()
             try:
                 answers = await loop.run_in_executor(self._executor, self._classify, [text for _, text in batch])
+                self._texts_per_s += 0.2 * (len(batch) / max(monotonic() - started, 1e-6) - self._texts_per_s)
+                # All paired before any is delivered: with an answer too many or too few, none can be trusted.
+                for (job, _), answer in list(zip(batch, answers, strict=True)):
+                    self._deliver(job, answer)
             except Exception as error:  # whatever it is, the callers that wait must learn of it
                 for job, _ in batch:
                     self._fail(job, error)
-                continue
-            self._texts_per_s += 0.2 * (len(batch) / max(monotonic() - started, 1e-6) - self._texts_per_s)
-            for (job, _), answer in zip(batch, answers, strict=True):
-                self._deliver(job, answer)
 
     def _next_batch(self) -> list[tuple[_Job[Answer], str]]:
         """Take one text of each waiting job in turn until the batch is full or nothing waits."""

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable, Coroutine
 from email.message import Message as Headers
-from typing import Any
+from typing import Any, NoReturn
 
 from fastapi import Request
 from fastapi.routing import APIRoute
@@ -15,6 +15,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from service.problems import problem
 
 __all__ = ["BodyLimit", "JsonRoute"]
+
+# With an answer to a body that was not read to its end: the connection cannot carry another request.
+_CLOSE = {"Connection": "close"}
 
 
 class JsonRoute(APIRoute):
@@ -50,13 +53,17 @@ class _JsonRequest(Request):
         except UnicodeDecodeError as error:
             raise HTTPException(400, f"the body is not UTF-8: byte {error.start} is not.") from error
         try:
-            return json.loads(text)
+            return json.loads(text, parse_constant=_refuse_constant)
         except json.JSONDecodeError as error:
             raise HTTPException(
                 400, f"the body is not JSON: {error.msg} at line {error.lineno}, column {error.colno}."
             ) from error
         except (RecursionError, ValueError) as error:  # nested too deeply; a number of too many digits
             raise HTTPException(400, f"the body is not JSON that can be read: {error}.") from error
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is a number of JavaScript, not of JSON")
 
 
 class BodyLimit:
@@ -71,9 +78,9 @@ class BodyLimit:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        declared = HttpHeaders(scope=scope).get("content-length", "0")
+        declared = HttpHeaders(scope=scope).get("content-length", "0")[:20]  # int() refuses thousands of digits
         if declared.isdecimal() and int(declared) > self._max_bytes:
-            await self._refusal(int(declared))(scope, receive, send)
+            await problem(413, self._detail(int(declared)), _CLOSE)(scope, receive, send)
             return
         received = 0
 
@@ -82,14 +89,10 @@ class BodyLimit:
             message = await receive()
             received += len(message.get("body", b""))
             if received > self._max_bytes:
-                raise HTTPException(413, self._detail(received))
+                raise HTTPException(413, self._detail(received), _CLOSE)
             return message
 
         await self._app(scope, counted, send)
-
-    def _refusal(self, size: int) -> Response:
-        # The rest of the body is not read, so the connection cannot carry another request.
-        return problem(413, self._detail(size), {"Connection": "close"})
 
     def _detail(self, size: int) -> str:
         return f"expected a body of at most {self._max_bytes:,} bytes, came {size:,} or more; send several requests."

@@ -1,5 +1,6 @@
 """Every error as `application/problem+json` (RFC 9457): the one place where exceptions become answers."""
 
+import asyncio
 import json
 from collections.abc import Mapping
 from http import HTTPStatus
@@ -9,12 +10,14 @@ import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.errors import DeadlineError, NotReadyError, OverloadedError
-from service.schemas import Problem
+from service.schemas import TOO_MANY_TEXTS, Problem
 
-__all__ = ["PROBLEM_RESPONSES", "install_problem_handlers", "problem"]
+__all__ = ["PROBLEM_RESPONSES", "LastResort", "document_problems", "install_problem_handlers", "problem"]
 
 _log = structlog.get_logger(__name__)
 
@@ -40,8 +43,13 @@ PROBLEM_RESPONSES = _document(400, 413, 415, 422, 429, 503, 504)
 """What OpenAPI says of the errors of a route that takes a body and computes."""
 
 
+def document_problems(app: FastAPI) -> None:
+    """Put the schema that `PROBLEM_RESPONSES` refer to into the OpenAPI document; call after the last route."""
+    app.openapi()["components"]["schemas"]["Problem"] = Problem.model_json_schema()
+
+
 def install_problem_handlers(app: FastAPI) -> None:
-    """Answer every exception of `app` with a problem."""
+    """Answer every exception of `app` that is expected with a problem; `LastResort` does the others."""
     for exception, handler in _HANDLERS.items():
         app.add_exception_handler(exception, handler)
 
@@ -59,6 +67,8 @@ async def _invalid(_: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     if any(each["type"] == "json_invalid" for each in error.errors()):
         return problem(400, f"the body is not JSON: {error.errors()[0].get('ctx', {}).get('error')}.")
+    if too_many := [each["msg"] for each in error.errors() if each["type"] == TOO_MANY_TEXTS]:
+        return problem(413, too_many[0])
     # The input itself stays out: it may be as large as the body.
     errors = [{"field": ".".join(map(str, each["loc"])), "message": each["msg"]} for each in error.errors()]
     return problem(422, "the JSON does not fit the schema; see errors, and /docs for the schema.", errors=errors[:20])
@@ -77,9 +87,8 @@ async def _deadline(_: Request, error: Exception) -> Response:
     return problem(504, str(error))
 
 
-async def _unexpected(_: Request, error: Exception) -> Response:
-    _log.error("unexpected error", exc_info=error)
-    return problem(500, "an error that should not happen; the log has it under this answer's X-Request-ID.")
+async def _disconnected(_: Request, __: Exception) -> Response:
+    return problem(400, "the connection closed before the body had ended.")  # seen by nobody but the log
 
 
 _HANDLERS = {
@@ -88,5 +97,41 @@ _HANDLERS = {
     OverloadedError: _overloaded,
     NotReadyError: _not_ready,
     DeadlineError: _deadline,
-    Exception: _unexpected,
+    ClientDisconnect: _disconnected,
 }
+
+
+class LastResort:
+    """Middleware: an exception that no handler knows gets 500 and a log line, both with the request's id.
+
+    A request that the server cancels, because its time to stop has run out, gets 503.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass `scope` on and answer where nothing else did."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started = False
+
+        async def noted(message: Message) -> None:
+            nonlocal started
+            started = True
+            await send(message)
+
+        try:
+            await self._app(scope, receive, noted)
+        except asyncio.CancelledError:
+            if started:
+                raise
+            answer = await _not_ready(Request(scope), NotReadyError("the service is shutting down; ask again later."))
+            await answer(scope, receive, send)
+        except Exception as error:
+            if started:  # too late for another answer; the server closes the connection
+                raise
+            _log.error("unexpected error", exc_info=error)
+            answer = problem(500, "an error that should not happen; the log has it under this answer's X-Request-ID.")
+            await answer(scope, receive, send)

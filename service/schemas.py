@@ -2,13 +2,22 @@
 
 from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, PlainValidator, WithJsonSchema, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    WithJsonSchema,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
 from model.classifier import MAX_CHARACTERS
 
 __all__ = [
     "MAX_TEXTS",
+    "TOO_MANY_TEXTS",
     "ModelBody",
     "PredictRequest",
     "PredictResponse",
@@ -20,6 +29,12 @@ __all__ = [
 ]
 
 MAX_TEXTS = 1024
+
+TOO_MANY_TEXTS = "too_many_texts"
+"""Type of the validation error for a batch over `MAX_TEXTS`; the contract answers it with 413."""
+
+# Each unknown key is an error of its own, and a body of the largest size has room for millions: gigabytes of errors.
+_MAX_KEYS = 20
 
 
 def _any_string(value: Any) -> str:
@@ -36,6 +51,19 @@ Text = Annotated[
 ]
 
 
+def _not_too_many(value: Any) -> Any:
+    # Before the texts are looked at: each that is no string is an error of its own, as with keys.
+    if isinstance(value, list) and len(value) > MAX_TEXTS:
+        message = f"expected at most {MAX_TEXTS:,} texts, came {len(value):,}; send several requests."
+        raise PydanticCustomError(TOO_MANY_TEXTS, "{message}", {"message": message})
+    return value
+
+
+Texts = Annotated[
+    list[Text], Field(min_length=1, json_schema_extra={"maxItems": MAX_TEXTS}), BeforeValidator(_not_too_many)
+]
+
+
 class PredictRequest(BaseModel):
     """One text or several to label."""
 
@@ -47,10 +75,16 @@ class PredictRequest(BaseModel):
     )
 
     text: Text | None = Field(None, description="one text; give this or `texts`")
-    texts: list[Text] | None = Field(
-        None, min_length=1, description=f"1 to {MAX_TEXTS:,} texts, each 1 to {MAX_CHARACTERS:,} characters"
-    )
+    texts: Texts | None = Field(None, description=f"1 to {MAX_TEXTS:,} texts, each 1 to {MAX_CHARACTERS:,} characters")
     stances_only: bool = Field(False, strict=True, description="label one of the stances even where none is likeliest")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _few_keys(cls, data: Any) -> Any:
+        if isinstance(data, dict) and len(data) > _MAX_KEYS:
+            known = ", ".join(cls.model_fields)
+            raise PydanticCustomError("too_many_keys", f"expected no keys but {known}, came {len(data):,} keys")
+        return data
 
     @model_validator(mode="after")
     def _one_of_two(self) -> Self:

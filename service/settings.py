@@ -4,8 +4,7 @@ import difflib
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from pydantic import Field, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from service.errors import SettingsError
 
@@ -18,10 +17,10 @@ PREFIX = "BRINK_"
 _MAX_BODY_BYTES = 64 * 1024 * 1024
 
 
-class Settings(BaseSettings):
+class Settings(BaseModel):
     """What the service can be told, each by the variable of its name in capitals after `BRINK_`."""
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     host: str = Field("127.0.0.1", min_length=1, description="address to listen on")
     port: int = Field(8000, ge=0, le=65535, description="port to listen on; 0 takes a free one")
@@ -46,8 +45,9 @@ def load_settings(environment: Mapping[str, str]) -> Settings:
     values: dict[str, Any] = {}
     for name, value in given.items():
         if name not in known:
-            close = difflib.get_close_matches(name.upper(), known, n=1)
-            hint = f"did you mean {close[0]}?" if close else f"known are {', '.join(known)}."
+            # Without the prefix, which would make every name like every other.
+            close = difflib.get_close_matches(name.lower().removeprefix(PREFIX.lower()), known.values(), n=1)
+            hint = f"did you mean {PREFIX}{close[0].upper()}?" if close else f"known are {', '.join(known)}."
             raise SettingsError(f"unknown setting {name}: {hint}")
         values[known[name]] = value
     try:

@@ -3,12 +3,11 @@
 from dataclasses import asdict
 
 from fastapi import APIRouter
-from starlette.exceptions import HTTPException
 
 from model.classifier import Prediction
 from service.bodies import JsonRoute
 from service.problems import PROBLEM_RESPONSES
-from service.schemas import MAX_TEXTS, PredictionBody, PredictRequest, PredictResponse, TextError, TextErrorBody
+from service.schemas import PredictionBody, PredictRequest, PredictResponse, TextError, TextErrorBody
 from service.state import Answer, CurrentState
 
 __all__ = ["router"]
@@ -20,8 +19,6 @@ router = APIRouter(prefix="/v1", tags=["predict"], route_class=JsonRoute)
 async def predict(request: PredictRequest, state: CurrentState) -> PredictResponse:
     """Label one text or several; a text that cannot be classified gets its error in its own place."""
     texts = request.all_texts
-    if len(texts) > MAX_TEXTS:
-        raise HTTPException(413, f"expected at most {MAX_TEXTS:,} texts, came {len(texts):,}; send several requests.")
     classifier = state.classifier
     answers = await state.batcher.submit(texts, state.settings.request_timeout_s)
     if request.stances_only:

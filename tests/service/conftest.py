@@ -1,0 +1,194 @@
+"""A classifier without a network, the application around it, and what the tests of an answer share."""
+
+import io
+import json
+import logging
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from http import HTTPStatus
+from typing import Any, cast
+
+import httpx2
+import hypothesis
+import pytest
+import structlog
+from fastapi import FastAPI
+from starlette.testclient import TestClient
+
+from model.artifact import Manifest
+from model.classifier import Classifier, Prediction, check_text
+from model.errors import UnclassifiableTextError
+from model.labels import LABELS
+from service.app import create_app
+from service.settings import Settings
+from service.telemetry import configure_logging
+
+# Time is no property of what is tested: a busy machine answers later.
+hypothesis.settings.register_profile("untimed", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("untimed")
+
+WAIT_S = 60.0
+"""Longest wait for an event of another thread: reached only where something hangs."""
+
+PREDICT = "/v1/predict"
+
+MANIFEST = Manifest(
+    version="2026-11-24.7",
+    labels=LABELS,
+    max_tokens=256,
+    window_overlap_tokens=32,
+    temperature=1.0,
+    threshold=0.8,
+    set_threshold=0.05,
+    set_coverage=0.9,
+    base={"name": "fake", "sha256": "0" * 64},
+    data={"fingerprint": "f" * 64, "splits": {"train": {"statements": 3}}},
+    training={"seed": 0},
+    code={"version": "0.1.0"},
+    metrics={"macro_f1": 0.5},
+    parity={"agreement": 1.0},
+)
+
+
+class FakeClassifier:
+    """Answers from the text alone: its length names the label and the windows, a last `!` makes the answer sure.
+
+    Attributes:
+        batches: the texts of every call, in order.
+        failure: raised by every call instead of an answer, while set.
+        entered: set once a call has begun since the last `blocked`.
+    """
+
+    manifest = MANIFEST
+    labels = MANIFEST.labels
+
+    def __init__(self) -> None:
+        self.batches: list[list[str]] = []
+        self.failure: Exception | None = None
+        self.entered = threading.Event()
+        self._free = threading.Event()
+        self._free.set()
+
+    @property
+    def seen(self) -> list[str]:
+        """Every text that was computed, in order."""
+        return [text for batch in self.batches for text in batch]
+
+    @contextmanager
+    def blocked(self) -> Iterator[None]:
+        """Hold every call until the block ends."""
+        self._free.clear()
+        self.entered.clear()
+        try:
+            yield
+        finally:
+            self._free.set()
+
+    def wait_until_entered(self) -> None:
+        assert self.entered.wait(WAIT_S), "the classifier was not called"
+
+    def classify(self, texts: Sequence[str]) -> list[Prediction | UnclassifiableTextError]:
+        self.batches.append(list(texts))
+        self.entered.set()
+        assert self._free.wait(WAIT_S), "the classifier was not freed"
+        if self.failure is not None:
+            raise self.failure
+        return [self._answer(text) for text in texts]
+
+    def to_stance(self, prediction: Prediction) -> Prediction:
+        stances = {name: value for name, value in prediction.probabilities.items() if name != "none"}
+        label = max(stances, key=stances.__getitem__)
+        return replace(prediction, label=label, confidence=stances[label], abstained=stances[label] < 0.8)
+
+    def _answer(self, text: str) -> Prediction | UnclassifiableTextError:
+        try:
+            check_text(text)
+            check_text(text.replace("\0", ""))  # as the tokenizer, which drops what is no character
+        except UnclassifiableTextError as error:
+            return error
+        rest = 0.02 if text.endswith("!") else 0.1
+        label = self.labels[len(text) % 4]
+        probabilities = dict.fromkeys(self.labels, rest) | {label: 1 - 3 * rest}
+        return Prediction(label, 1 - 3 * rest, 1 - 3 * rest < 0.8, probabilities, [label], windows=len(text))
+
+
+def application(classifier: FakeClassifier, **settings: Any) -> FastAPI:
+    """Return the application around a fake; `settings` replace the defaults."""
+    return create_app(Settings(**settings), classifier=cast(Classifier, classifier))
+
+
+@pytest.fixture
+def classifier() -> FakeClassifier:
+    return FakeClassifier()
+
+
+@pytest.fixture
+def serve(classifier: FakeClassifier) -> Iterator[Callable[..., TestClient]]:
+    """Start applications around the fake, with settings as keywords."""
+    with ExitStack() as stack:
+        yield lambda **settings: stack.enter_context(TestClient(application(classifier, **settings)))
+
+
+@pytest.fixture
+def client(serve: Callable[..., TestClient]) -> TestClient:
+    return serve()
+
+
+@pytest.fixture
+def background() -> Iterator[ThreadPoolExecutor]:
+    """Threads for requests that wait while the test goes on."""
+    with ThreadPoolExecutor(8) as executor:
+        yield executor
+
+
+def post_bytes(client: TestClient, body: bytes, content_type: str = "application/json") -> httpx2.Response:
+    return client.post(PREDICT, content=body, headers={"content-type": content_type})
+
+
+def assert_problem(response: httpx2.Response, status: int) -> dict[str, Any]:
+    """Check that an answer is a whole problem of that status and return it."""
+    assert response.status_code == status, response.text
+    assert response.headers["content-type"] == "application/problem+json"
+    assert response.headers["x-request-id"]
+    body: dict[str, Any] = response.json()
+    assert body.keys() - {"errors"} == {"type", "title", "status", "detail"}
+    assert (body["type"], body["title"], body["status"]) == ("about:blank", HTTPStatus(status).phrase, status)
+    assert body["detail"]
+    return body
+
+
+class Log:
+    """What the service logs; `configure` chooses the level and the form."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._stream = io.StringIO()
+        self._monkeypatch = monkeypatch
+
+    def configure(self, level: str = "info", log_format: str = "json") -> None:
+        with self._monkeypatch.context() as patch:
+            patch.setattr("sys.stdout", self._stream)
+            configure_logging(level, log_format)
+
+    @property
+    def text(self) -> str:
+        return self._stream.getvalue()
+
+    def lines(self, event: str | None = None) -> list[dict[str, Any]]:
+        """Return the JSON lines, or those of one event."""
+        lines = [json.loads(line) for line in self.text.splitlines()]
+        return [line for line in lines if event in (None, line["event"])]
+
+
+@pytest.fixture
+def log(monkeypatch: pytest.MonkeyPatch) -> Iterator[Log]:
+    root = logging.getLogger()
+    handlers, level = root.handlers, root.level
+    root.handlers = []
+    monkeypatch.setattr(logging.getLogger("httpx2"), "disabled", True)  # the test's client, not the service
+    yield Log(monkeypatch)
+    root.handlers = handlers
+    root.setLevel(level)
+    structlog.reset_defaults()
