@@ -9,7 +9,7 @@ import json
 import os
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, get_origin
 
 from model.errors import ArtifactError
 
@@ -33,6 +33,14 @@ FORMAT = 1
 MANIFEST = "manifest.json"
 RELEASED = Path(__file__).parent / "released"
 """The folder of the models that come with the package, one sub-folder each."""
+
+_IN_JSON: dict[Any, tuple[str, type | tuple[type, ...]]] = {
+    str: ("a string", str),
+    int: ("a whole number", int),
+    float: ("a number", (int, float)),
+    tuple: ("a list", list),
+    dict: ("an object", dict),
+}
 
 
 @dataclass(frozen=True)
@@ -135,10 +143,14 @@ def _parse_manifest(path: Path, raw: object) -> Manifest:
     if raw.keys() != expected:
         missing, unknown = sorted(expected - raw.keys()), sorted(raw.keys() - expected)
         raise ArtifactError(f"{path} is not a manifest of this format: missing {missing}, unknown {unknown}.")
-    manifest = Manifest(**(raw | {"labels": tuple(raw["labels"])}))
-    if len(set(manifest.labels)) < 2 or len(set(manifest.labels)) != len(manifest.labels):
-        raise ArtifactError(f"{path}: expected two or more different labels, came {list(manifest.labels)}.")
-    return manifest
+    for each in fields(Manifest):
+        name, types = _IN_JSON[get_origin(each.type) or each.type]
+        if not isinstance(raw[each.name], types):
+            raise ArtifactError(f"{path}: expected {each.name!r} to be {name}, came {raw[each.name]!r}.")
+    labels = raw["labels"]
+    if not all(isinstance(label, str) for label in labels) or len(labels) < 2 or len(set(labels)) != len(labels):
+        raise ArtifactError(f"{path}: expected two or more different labels, came {labels}.")
+    return Manifest(**(raw | {"labels": tuple(labels)}))
 
 
 def verify_files(folder: Path, manifest: Manifest) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from model.artifact import MANIFEST, file_digests, locate_model, read_manifest, verify_files, write_manifest
 from model.classifier import Classifier
 from model.errors import ModelError
+from training.card import model_card
 from training.check import check_corpus
 from training.config import FitConfig
 from training.corpus import read_statements
@@ -106,13 +107,14 @@ def _rehydrate(options: argparse.Namespace) -> int:
 
 
 def _release(options: argparse.Namespace) -> int:
-    from training.fit import TRANSFORMER  # see _fit
+    from training.fit import CARD, TRANSFORMER  # see _fit
 
     manifest = read_manifest(options.model)
     verify_files(options.model, manifest)
     if options.out.exists():
         raise OutputError(f"{options.out} exists, and a model is never overwritten; choose a new folder as --out.")
     shutil.copytree(options.model, options.out, ignore=shutil.ignore_patterns(TRANSFORMER, MANIFEST))
+    (options.out / CARD).write_text(model_card(manifest), encoding="utf-8")
     write_manifest(options.out, replace(manifest, files=file_digests(options.out)))
     return 0
 

@@ -72,6 +72,6 @@ def set_threshold(probabilities: Floats, gold: Indices, coverage: float) -> floa
     The guarantee is an average over statements drawn like the `n` used here. It needs n >= coverage / (1 - coverage);
     where there are fewer the threshold is 0 and every label stays in.
     """
-    scores = np.sort(1 - probabilities[np.arange(len(gold)), gold])
+    of_gold = np.sort(probabilities[np.arange(len(gold)), gold])[::-1]
     rank = math.ceil((len(gold) + 1) * coverage)
-    return max(0.0, float(1 - scores[rank - 1])) if rank <= len(gold) else 0.0
+    return float(of_gold[rank - 1]) if rank <= len(gold) else 0.0

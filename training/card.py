@@ -1,6 +1,7 @@
 """The model card of a version, written from its manifest after Mitchell et al. 2019, arXiv 1810.03993."""
 
 from model.artifact import Manifest
+from training.config import DEFAULT_BASE
 from training.evaluate import COMPOSED, table
 
 __all__ = ["model_card"]
@@ -27,7 +28,8 @@ confrontation between states or organised armed actors: {", ".join(f"`{label}`" 
 labels are defined in `data/CODEBOOK.md`.
 
 **Made by** Brink {manifest.code["version"]} (commit {manifest.code["commit"] or "not recorded"}) from
-`{manifest.base["name"]}`, with mean pooling and one linear layer; served as an int8 ONNX network. Licence: Apache-2.0.
+`{manifest.base["name"]}`{_base_rights(manifest)}, with mean pooling and one linear layer;
+served as an int8 ONNX network. Licence: Apache-2.0.
 
 ## Intended use
 
@@ -75,6 +77,11 @@ split and changed no probability by more than {manifest.parity["max_difference"]
   confidence can be too high; label some of your own and measure.
 - The test split comes from the same writers and sources as the training data, so expect lower scores on other text.
 """
+
+
+def _base_rights(manifest: Manifest) -> str:
+    known = manifest.base["name"] == DEFAULT_BASE
+    return " (sentence-transformers/all-MiniLM-L6-v2, Apache-2.0)" if known else ""
 
 
 def _label_rows(manifest: Manifest) -> str:

@@ -145,7 +145,8 @@ def _describe(statements: Sequence[Statement]) -> list[str]:
     for label in LABELS:
         acts = Counter(each.act for each in statements if each.label == label)
         shown = ", ".join(f"{act} {count}" for act, count in acts.most_common())
-        lines.append(f"| {label} | {acts.total()} | {_median_words(statements, label):.0f} | {shown} |")
+        words = _median_words(statements, label) if acts else 0
+        lines.append(f"| {label} | {acts.total()} | {words:.0f} | {shown} |")
     for name in ("region", "era", "register"):
         lines += ["", f"| {name} | " + " | ".join(LABELS) + " |", "|" + " --- |" * (len(LABELS) + 1)]
         counts = Counter((getattr(each, name), each.label) for each in statements)

@@ -1,8 +1,10 @@
 """Everything that a training run can be told, in one frozen record. Each default lives here and nowhere else."""
 
+import math
 from dataclasses import dataclass
 
 from model.labels import LABELS
+from training.errors import ConfigError
 
 __all__ = ["DEFAULT_BASE", "FitConfig"]
 
@@ -54,3 +56,26 @@ class FitConfig:
     validation_share: float = 0.1
     test_share: float = 0.1
     checkpoint_every_s: float = 60.0
+
+    def __post_init__(self) -> None:
+        """Refuse what would fail, or train nothing, only after the run has begun.
+
+        Raises:
+            ConfigError: naming each setting that cannot be used.
+        """
+        kept = {
+            "two or more different labels": len(set(self.labels)) == len(self.labels) >= 2,
+            "epochs of 1 or more": self.epochs >= 1,
+            "a batch_size of 1 or more": self.batch_size >= 1,
+            "learning rates of 0 or more": all(
+                0 <= rate < math.inf for rate in (self.learning_rate, self.head_learning_rate)
+            ),
+            "a checkpoint_every_s of 0 or more": self.checkpoint_every_s >= 0,
+            # Two of a window's tokens are special, and each window must get past the one before it.
+            "window_overlap_tokens from 0 to max_tokens - 3": 0 <= self.window_overlap_tokens < self.max_tokens - 2,
+            "shares above 0 that leave some for training": (
+                min(self.validation_share, self.test_share) > 0 and self.validation_share + self.test_share < 1
+            ),
+        }
+        if broken := [rule for rule, is_kept in kept.items() if not is_kept]:
+            raise ConfigError(f"expected {', '.join(broken)}; came {self}")

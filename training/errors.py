@@ -1,10 +1,14 @@
 """The errors that this package raises: each says what was expected, what came and what to do."""
 
-__all__ = ["BaseWeightsError", "CorpusError", "OutputError", "ParityError", "TrainingError"]
+__all__ = ["BaseWeightsError", "ConfigError", "CorpusError", "OutputError", "ParityError", "TrainingError"]
 
 
 class TrainingError(Exception):
     """Base of every error that `training` raises on purpose."""
+
+
+class ConfigError(TrainingError):
+    """A setting of a run is one that no run could use."""
 
 
 class CorpusError(TrainingError):

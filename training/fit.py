@@ -27,7 +27,7 @@ from training.card import model_card
 from training.checkpoint import CHECKPOINT
 from training.config import FitConfig
 from training.corpus import Statement, fingerprint, gold_indices, read_statements
-from training.errors import OutputError
+from training.errors import BaseWeightsError, OutputError
 from training.evaluate import evaluate
 from training.export import check_parity, export_network
 from training.finetune import finetune, predict_logits
@@ -90,8 +90,7 @@ def _train(config: FitConfig, split: Split, base: BaseWeights, out: Path) -> Any
     transformers.logging.set_verbosity_error()  # its notes on unused pooler weights would read like a fault
     transformers.logging.disable_progress_bar()
     torch.manual_seed(config.seed)
-    tokenizer = AutoTokenizer.from_pretrained(base.location)
-    network = MeanPoolClassifier.from_encoder(base.location, config.labels)
+    tokenizer, network = _load(base, config.labels)
     train, test = (_tokenise(part, tokenizer, config) for part in (split.train, split.test))
     finetune(network, train, config, out, _identity(config, split, base))
     network.to(torch.device("cpu"))  # type: ignore[arg-type]  # see finetune
@@ -100,6 +99,14 @@ def _train(config: FitConfig, split: Split, base: BaseWeights, out: Path) -> Any
     shutil.copyfile(out / TRANSFORMER / TOKENIZER, out / TOKENIZER)
     export_network(network, out / NETWORK)
     return predict_logits(network, test["input_ids"]).numpy()
+
+
+def _load(base: BaseWeights, labels: tuple[str, ...]) -> tuple[PreTrainedTokenizerBase, MeanPoolClassifier]:
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(base.location)
+        return tokenizer, MeanPoolClassifier.from_encoder(base.location, labels)
+    except (OSError, ValueError) as error:  # no such folder or hub id, no network, files of another kind
+        raise BaseWeightsError(f"the base {base.name!r} cannot be loaded: {error}") from error
 
 
 def _tokenise(statements: Sequence[Statement], tokenizer: PreTrainedTokenizerBase, config: FitConfig) -> Dataset:

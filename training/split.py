@@ -30,12 +30,12 @@ class Split:
 
 
 def split_statements(statements: Sequence[Statement], validation_share: float, test_share: float) -> Split:
-    """Split statements; a text that comes twice with the same label is kept once.
+    """Split statements, whose order makes no difference; a text that comes twice with the same label is kept once.
 
     Raises:
         CorpusError: the same text has two labels, or a part would be left without statements.
     """
-    kept = _without_repeats(statements)
+    kept = _without_repeats(sorted(statements, key=lambda each: each.id))
     parts: dict[str, list[Statement]] = {"train": [], "validation": [], "test": []}
     for statement, key in zip(kept, _keys(kept), strict=True):
         fraction = int.from_bytes(hashlib.sha256(f"split:{key}".encode()).digest()[:8]) / 2**64
@@ -63,16 +63,18 @@ def _without_repeats(statements: Sequence[Statement]) -> list[Statement]:
 
 def _keys(statements: Sequence[Statement]) -> list[str]:
     """Return for each statement the least group, document or id among all that it is tied to."""
-    own = [statement.group or _document(statement) or statement.id for statement in statements]
+    own = [_names(statement) for statement in statements]
     first_with: dict[str, int] = {}
-    ties = [(first_with.setdefault(key, index), index) for index, key in enumerate(own)]
+    ties = [(first_with.setdefault(name, index), index) for index, names in enumerate(own) for name in names]
     ties += [(i, j) for i, j, _ in near_duplicates([each.text for each in statements], NEAR_DUPLICATE)]
     groups = connected_groups(len(statements), ties)
     least: dict[int, str] = {}
-    for group, key in zip(groups, own, strict=True):
-        least[group] = min(key, least.get(group, key))
+    for group, names in zip(groups, own, strict=True):
+        least[group] = min(*names, least.get(group, names[0]))
     return [least[group] for group in groups]
 
 
-def _document(statement: Statement) -> str | None:
-    return f"{statement.source}/{statement.document}" if statement.document else None
+def _names(statement: Statement) -> list[str]:
+    """Return the names of what a statement belongs to, its group and its document; its id where it has neither."""
+    document = f"{statement.source}/{statement.document}" if statement.document else None
+    return [name for name in (statement.group, document) if name] or [statement.id]

@@ -1,0 +1,94 @@
+import logging
+import warnings
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from onnx import numpy_helper
+from transformers import AutoTokenizer
+
+from model.calibration import softmax
+from model.classifier import NETWORK, Classifier
+from tests.tiny import tiny_rows
+from training.errors import ParityError
+from training.export import check_parity
+from training.finetune import predict_logits
+from training.fit import TRANSFORMER
+from training.network import MeanPoolClassifier
+
+
+def _probabilities(of_first: list[float]) -> np.ndarray:
+    return np.array([[value, 1 - value] for value in of_first])
+
+
+def test_alike_networks_pass_with_what_was_found() -> None:
+    trained, served = _probabilities([0.9, 0.2, 0.4, 0.7]), _probabilities([0.85, 0.2, 0.3, 0.71])
+    assert check_parity(trained, served) == {"statements": 4, "label_agreement": 1.0, "max_difference": 0.1}
+
+
+@pytest.mark.parametrize(("changed", "passes"), [(0, True), (3, True), (4, False), (100, False)])
+def test_labels_may_differ_on_three_statements_of_a_hundred(changed: int, passes: bool) -> None:
+    trained, served = _probabilities([0.51] * 100), _probabilities([0.49] * changed + [0.51] * (100 - changed))
+    if passes:
+        assert check_parity(trained, served)["label_agreement"] == (100 - changed) / 100
+    else:
+        with pytest.raises(ParityError, match=rf"on at least 97% .* came {100 - changed}\.0% and 0\.020\. No version"):
+            check_parity(trained, served)
+
+
+@pytest.mark.parametrize(("moved_to", "passes"), [(0.71, True), (0.69, False)])
+def test_no_probability_may_move_by_more_than_three_tenths(moved_to: float, passes: bool) -> None:
+    trained, served = _probabilities([0.9, 1.0]), _probabilities([0.9, moved_to])
+    if passes:
+        assert check_parity(trained, served)["max_difference"] == 0.29
+    else:
+        with pytest.raises(ParityError, match=r"changed by more than 0\.3, came 100\.0% and 0\.310"):
+            check_parity(trained, served)
+
+
+def test_network_that_answers_no_number_is_refused() -> None:
+    with pytest.raises(ParityError, match=r"differs from the trained one on the 2 statements .* and nan"):
+        check_parity(np.full((2, 4), np.nan), np.full((2, 4), np.nan))
+
+
+def test_served_network_takes_any_number_of_texts_and_tokens(tiny_model: Path) -> None:
+    session = onnxruntime.InferenceSession(tiny_model / NETWORK, providers=["CPUExecutionProvider"])
+    assert [each.name for each in session.get_inputs()] == ["input_ids", "attention_mask"]
+    assert [each.name for each in session.get_outputs()] == ["logits"]
+    for shape in ((1, 3), (5, 7), (2, 256)):
+        ids = np.full(shape, 60, dtype=np.int64)
+        (logits,) = session.run(None, {"input_ids": ids, "attention_mask": np.ones_like(ids)})
+        assert logits.shape == (shape[0], 4)
+
+
+def test_served_network_is_fused_and_its_matrices_have_seven_bits(tiny_model: Path) -> None:
+    graph = onnx.load(tiny_model / NETWORK).graph
+    kinds = Counter(node.op_type for node in graph.node)
+    # Of the two layers: six weight matrices each, two norms after a sum and one GELU; and the head's matrix.
+    assert (kinds["MatMulInteger"], kinds["SkipLayerNormalization"], kinds["BiasGelu"]) == (13, 4, 2)
+    whole = [numpy_helper.to_array(each) for each in graph.initializer if each.data_type == onnx.TensorProto.INT8]
+    matrices = [each for each in whole if each.ndim == 2]
+    assert len(matrices) == 13
+    assert all(each.min() >= -64 and each.max() <= 64 for each in matrices)
+    floats = [each for each in graph.initializer if each.data_type == onnx.TensorProto.FLOAT]
+    assert all(len(each.dims) < 2 for each in floats)  # no matrix is left in full
+
+
+def test_served_network_answers_as_the_trained_one(tiny_model: Path) -> None:
+    texts = [row["text"] for row in tiny_rows(60, seed=9)]
+    classifier = Classifier.load(tiny_model)
+    ids = AutoTokenizer.from_pretrained(tiny_model / TRANSFORMER)(texts)["input_ids"]
+    trained = predict_logits(MeanPoolClassifier.from_pretrained(tiny_model / TRANSFORMER), ids).numpy()
+    parity = check_parity(softmax(trained), softmax(classifier.logits(texts)))
+    assert parity["statements"] == 60
+
+
+def test_export_leaves_logging_and_warnings_as_they_were(tiny_model: Path) -> None:
+    assert logging.root.manager.disable == logging.NOTSET
+    with pytest.raises(UserWarning, match="heard"):
+        warnings.warn("heard", UserWarning, stacklevel=1)
+    assert not torch.onnx.is_in_onnx_export()

@@ -1,0 +1,146 @@
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+import training.fit
+from model.artifact import MANIFEST, Manifest, read_manifest, verify_files
+from model.classifier import Classifier
+from model.labels import text_digest
+from tests.tiny import tiny_rows, write_rows
+from training.__main__ import main
+from training.config import FitConfig
+from training.corpus import read_statements
+from training.evaluate import evaluate, table
+
+Captured = pytest.CaptureFixture[str]
+
+
+def _files(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def _refused(arguments: list[str | Path], capsys: Captured) -> str:
+    """Run a command that ends with a reason on standard error, and return the reason."""
+    assert main([str(each) for each in arguments]) == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("error: ")
+    return err
+
+
+@pytest.mark.parametrize("arguments", [[], ["fit"], ["train"], ["evaluate", "--model", "x", "--data", "y", "--jsn"]])
+def test_unknown_or_incomplete_command_exits_with_its_usage(arguments: list[str], capsys: Captured) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(arguments)
+    assert "usage: python -m training" in capsys.readouterr().err
+
+
+def test_evaluate_prints_the_table(tiny_model: Path, tiny_corpus: Path, capsys: Captured) -> None:
+    assert main(["evaluate", "--model", str(tiny_model), "--data", str(tiny_corpus)]) == 0
+    classifier = Classifier.load(tiny_model)
+    metrics = evaluate(classifier, read_statements([tiny_corpus], classifier.labels))
+    assert capsys.readouterr().out == table(metrics) + "\n"
+    assert metrics["statements"] == 200
+
+
+def test_evaluate_prints_json(tiny_model: Path, tiny_corpus: Path, capsys: Captured) -> None:
+    assert main(["evaluate", "--model", str(tiny_model), "--data", str(tiny_corpus), "--json"]) == 0
+    classifier = Classifier.load(tiny_model)
+    metrics = evaluate(classifier, read_statements([tiny_corpus], classifier.labels))
+    assert json.loads(capsys.readouterr().out) == metrics
+
+
+def test_evaluate_refuses_an_unknown_model_and_bad_data(tiny_model: Path, tmp_path: Path, capsys: Captured) -> None:
+    data = write_rows(tmp_path / "bad.jsonl", [{"id": "1", "text": "t", "label": "war"}])
+    assert "no model 'nothing'" in _refused(["evaluate", "--model", "nothing", "--data", data], capsys)
+    reason = _refused(["evaluate", "--model", tiny_model, "--data", data], capsys)
+    assert "bad.jsonl:1: expected one of the labels" in reason
+
+
+def test_check_prints_what_is_there_and_what_is_wrong(tiny_corpus: Path, capsys: Captured) -> None:
+    assert main(["check", str(tiny_corpus)]) == 1
+    out, err = capsys.readouterr()
+    assert out.startswith("200 statements, 0% of them in 0 contrast groups")
+    assert err.startswith("\n800 problems:\ntiny-0-000: expected an act, came none\n")  # act, region, era, register
+
+
+def test_check_refuses_a_line_that_breaks_the_schema(tmp_path: Path, capsys: Captured) -> None:
+    assert "bad.jsonl:1: " in _refused(["check", write_rows(tmp_path / "bad.jsonl", [[]])], capsys)
+
+
+def test_fit_passes_every_option_on(monkeypatch: pytest.MonkeyPatch, tiny_model: Path, capsys: Captured) -> None:
+    calls: list[tuple[object, ...]] = []
+
+    def record(*arguments: object) -> Manifest:
+        calls.append(arguments)
+        return read_manifest(tiny_model)
+
+    monkeypatch.setattr(training.fit, "fit", record)
+    options = ["--base", "b", "--seed", "5", "--epochs", "2", "--batch-size", "8", "--learning-rate", "0.01"]
+    more = ["--checkpoint-every-s", "1.5", "--labels", "x", "y", "--version", "v2"]
+    assert main(["fit", "--data", "a", "c", "--out", "o", *options, *more]) == 0
+    assert main(["fit", "--data", "a", "--out", "o"]) == 0
+    expected = FitConfig("b", ("x", "y"), 5, 2, 8, 0.01, checkpoint_every_s=1.5)
+    assert calls == [(expected, [Path("a"), Path("c")], Path("o"), "v2"), (FitConfig(), [Path("a")], Path("o"), None)]
+    assert capsys.readouterr().out.startswith("version tiny-1 in o\n\n| statements |")
+
+
+def test_fit_says_why_it_cannot_begin(tiny_model: Path, tiny_corpus: Path, tmp_path: Path, capsys: Captured) -> None:
+    reason = _refused(["fit", "--data", tiny_corpus, "--out", tiny_model], capsys)
+    assert "already holds a complete version" in reason
+    reason = _refused(["fit", "--data", tmp_path / "none", "--out", tmp_path / "out"], capsys)
+    assert "no statements at" in reason
+    reason = _refused(["fit", "--data", tiny_corpus, "--out", tmp_path / "out", "--labels", "x", "x"], capsys)
+    assert "expected two or more different labels" in reason
+    assert not (tmp_path / "out").exists()
+
+
+def test_rehydrate_writes_statements_and_says_what_is_missing(tmp_path: Path, capsys: Captured) -> None:
+    pointers = [
+        {"id": f"r{i}", "source": "wire", "document": "d", "sha256": text_digest(row["text"]), "label": row["label"]}
+        for i, row in enumerate(tiny_rows(5))
+    ]
+    places = ["--pointers", str(write_rows(tmp_path / "pointers.jsonl", pointers))]
+    places += ["--texts", str(write_rows(tmp_path / "texts.jsonl", tiny_rows(3)))]
+    out = tmp_path / "new" / "real.jsonl"
+    assert main(["rehydrate", *places, "--out", str(out)]) == 0
+    assert capsys.readouterr().out == f"3 statements in {out}; without a text: wire 2\n"
+    statements = read_statements([out], ("escalatory", "deterrent", "de-escalatory"))
+    assert [each.text for each in statements] == [row["text"] for row in tiny_rows(3)]
+    before = out.read_bytes()
+    assert "exists and is not overwritten" in _refused(["rehydrate", *places, "--out", out], capsys)
+    assert out.read_bytes() == before
+
+
+def test_released_folder_serves_alike_without_the_trained_weights(tiny_model: Path, tmp_path: Path) -> None:
+    before, out = _files(tiny_model), tmp_path / "released"
+    assert main(["release", "--model", str(tiny_model), "--out", str(out)]) == 0
+    assert set(_files(out)) == {"README.md", "manifest.json", "model.onnx", "tokenizer.json"}
+    manifest = read_manifest(out)
+    verify_files(out, manifest)
+    assert set(manifest.files) == {"README.md", "model.onnx", "tokenizer.json"}
+    assert replace(manifest, files={}) == replace(read_manifest(tiny_model), files={})
+    texts = [row["text"] for row in tiny_rows(20, seed=3)]
+    assert Classifier.load(out).classify(texts) == Classifier.load(tiny_model).classify(texts)
+    assert _files(tiny_model) == before
+
+
+def test_release_never_overwrites(tiny_model: Path, tmp_path: Path, capsys: Captured) -> None:
+    (tmp_path / "file").write_bytes(b"mine")
+    assert "a model is never overwritten" in _refused(["release", "--model", tiny_model, "--out", tmp_path], capsys)
+    assert _files(tmp_path) == {"file": b"mine"}
+
+
+@pytest.mark.parametrize(
+    ("spoilt", "reason"), [(MANIFEST, "is not a complete model"), ("model.onnx", "lacks model.onnx")]
+)
+def test_incomplete_folder_is_not_released(
+    tiny_model: Path, tmp_path: Path, capsys: Captured, spoilt: str, reason: str
+) -> None:
+    folder = Path(shutil.copytree(tiny_model, tmp_path / "copy"))
+    (folder / spoilt).unlink()
+    assert reason in _refused(["release", "--model", folder, "--out", tmp_path / "out"], capsys)
+    assert not (tmp_path / "out").exists()

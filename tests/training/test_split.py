@@ -1,0 +1,129 @@
+import random
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.tiny import tiny_rows
+from training.corpus import Statement
+from training.errors import CorpusError
+from training.similarity import near_duplicates
+from training.split import NEAR_DUPLICATE, Split, split_statements
+
+STATEMENTS = [Statement(**row) for row in tiny_rows(300)]
+PARTS = ("train", "validation", "test")
+
+
+def _part_of(split: Split) -> dict[str, str]:
+    return {each.id: part for part in PARTS for each in getattr(split, part)}
+
+
+def _with(changes: dict[int, dict[str, str]]) -> list[Statement]:
+    return [replace(each, **changes.get(index, {})) for index, each in enumerate(STATEMENTS)]
+
+
+def test_every_statement_lies_in_one_part_of_about_its_share() -> None:
+    split = split_statements(STATEMENTS, 0.1, 0.2)
+    assert sorted(each.id for part in PARTS for each in getattr(split, part)) == sorted(s.id for s in STATEMENTS)
+    counts = Counter(_part_of(split).values())
+    assert 15 <= counts["validation"] <= 45
+    assert 40 <= counts["test"] <= 80
+
+
+def test_hash_of_the_id_decides_so_that_every_run_splits_alike() -> None:
+    part_of = _part_of(split_statements(STATEMENTS, 0.1, 0.1))
+    # The first eight bytes of sha256("split:tiny-0-000") are 0.43 of 2^64, and so on: 0.14, 0.07, 0.01, 0.19.
+    expected = ["train", "validation", "test", "test", "validation"]
+    assert [part_of[f"tiny-0-{index:03}"] for index in range(5)] == expected
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.randoms(use_true_random=False))
+def test_order_of_the_statements_makes_no_difference(generator: random.Random) -> None:
+    shuffled = generator.sample(STATEMENTS, len(STATEMENTS))
+    assert split_statements(shuffled, 0.1, 0.1) == split_statements(STATEMENTS, 0.1, 0.1)
+
+
+def test_new_statements_do_not_move_old_ones() -> None:
+    before = _part_of(split_statements(STATEMENTS[:150], 0.1, 0.1))
+    after = _part_of(split_statements(STATEMENTS, 0.1, 0.1))
+    assert before.items() <= after.items()
+
+
+def test_larger_share_only_adds_to_a_part() -> None:
+    small, large = (split_statements(STATEMENTS, 0.1, share) for share in (0.1, 0.3))
+    assert {each.id for each in small.test} < {each.id for each in large.test}
+
+
+@pytest.mark.parametrize("name", ["group", "document"])
+def test_what_has_one_group_or_document_stays_together(name: str) -> None:
+    statements = _with({index: {name: f"g{index // 10}"} for index in range(200)})
+    part_of = _part_of(split_statements(statements, 0.2, 0.2))
+    parts = [{part_of[each.id] for each in statements[start : start + 10]} for start in range(0, 200, 10)]
+    assert all(len(part) == 1 for part in parts)
+    assert len(set().union(*parts)) == 3
+
+
+def test_documents_of_two_sources_with_one_name_are_two() -> None:
+    changes = {index: {"source": f"s{index}", "document": "1.txt"} for index in range(100)}
+    part_of = _part_of(split_statements(_with(changes), 0.2, 0.2))
+    assert len({part_of[STATEMENTS[index].id] for index in range(100)}) == 3
+
+
+def test_group_and_document_of_one_statement_both_tie_it() -> None:
+    # Ten statements of a document, each in a contrast group with another outside it: all twenty are tied.
+    changes = {index: {"document": "d", "group": f"g{index}"} for index in range(10)}
+    changes |= {index + 10: {"group": f"g{index}"} for index in range(10)}
+    part_of = _part_of(split_statements(_with(changes), 0.2, 0.2))
+    assert len({part_of[STATEMENTS[index].id] for index in range(20)}) == 1
+
+
+def test_near_duplicates_stay_together_even_in_a_chain() -> None:
+    # Each copy changes one word more of its forerunner: neighbours are alike, the first and the last are not.
+    words = [f"w{index}" for index in range(30)]
+    chain = []
+    for index in range(30):
+        words[index] = f"x{index}"
+        chain.append(Statement(f"chain-{index:02}", " ".join(words), "none"))
+    texts = [each.text for each in chain]
+    assert (0, 29) not in {(i, j) for i, j, _ in near_duplicates(texts, NEAR_DUPLICATE)}
+    part_of = _part_of(split_statements([*STATEMENTS, *chain], 0.2, 0.2))
+    assert len({part_of[each.id] for each in chain}) == 1
+
+
+def test_no_near_duplicate_spans_two_parts() -> None:
+    generator = random.Random(3)
+    words = [word for each in STATEMENTS[:4] for word in each.text.rstrip(".").split()]
+    crowded = [Statement(f"c{i}", " ".join(generator.sample(words[:6], 5)), "none") for i in range(200)]
+    part_of = _part_of(split_statements([*STATEMENTS, *crowded], 0.2, 0.2))
+    kept = [each for each in [*STATEMENTS, *crowded] if each.id in part_of]
+    pairs = near_duplicates([each.text for each in kept], NEAR_DUPLICATE)
+    assert len(pairs) > 20
+    assert all(part_of[kept[i].id] == part_of[kept[j].id] for i, j, _ in pairs)
+
+
+def test_text_that_comes_twice_with_one_label_is_kept_once() -> None:
+    repeated = replace(STATEMENTS[0], id="zz", text=f" {STATEMENTS[0].text.replace(' ', '  ')} ")
+    part_of = _part_of(split_statements([repeated, *STATEMENTS], 0.1, 0.1))
+    assert STATEMENTS[0].id in part_of
+    assert "zz" not in part_of
+
+
+def test_text_with_two_labels_is_refused() -> None:
+    other = replace(STATEMENTS[0], id="zz", label="none")
+    with pytest.raises(CorpusError, match=r"'tiny-0-000' and 'zz' are the same text with the labels esc.* and none"):
+        split_statements([*STATEMENTS, other], 0.1, 0.1)
+
+
+@pytest.mark.parametrize("count", [0, 1, 2])
+def test_too_few_statements_are_refused(count: int) -> None:
+    with pytest.raises(CorpusError, match=f"{count} statements are too few to split: the .* part is empty"):
+        split_statements(STATEMENTS[:count], 0.1, 0.1)
+
+
+def test_one_group_of_all_statements_is_refused() -> None:
+    statements = [replace(each, group="g") for each in STATEMENTS]
+    with pytest.raises(CorpusError, match=r"300 statements are too few to split: the .* and the .* part is empty; add"):
+        split_statements(statements, 0.1, 0.1)
