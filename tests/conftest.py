@@ -4,12 +4,17 @@ import os
 import random
 from pathlib import Path
 
+import hypothesis
 import numpy as np
 import pytest
 
 # Libraries read these when they are first imported, which is after this file; child processes inherit them.
 os.environ["OMP_NUM_THREADS"] = "1"  # more threads than one slow a tiny network down where others compute
 os.environ["HF_HUB_OFFLINE"] = "1"
+
+# An example that is slow because the machine is busy is no failure.
+hypothesis.settings.register_profile("brink", deadline=None)
+hypothesis.settings.load_profile("brink")
 
 
 @pytest.fixture(autouse=True)

@@ -139,7 +139,7 @@ def test_special_tokens_in_a_text_are_answered(classifier: Classifier) -> None:
     assert _answer(classifier, f"[CLS] {text} [SEP] [PAD] [MASK] [UNK]").windows == 1
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(texts=st.lists(st.text(st.characters(codec=None)), max_size=4))
 def test_any_text_gets_an_answer_or_an_error(classifier: Classifier, texts: list[str]) -> None:
     answers = classifier.classify(texts)

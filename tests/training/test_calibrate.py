@@ -53,7 +53,7 @@ def test_temperature_stays_within_its_bounds() -> None:
     assert fit_temperature(logits, np.array([1, 0])) == pytest.approx(20.0, rel=0.01)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(SEEDS)
 def test_no_other_temperature_is_likelier(seed: int) -> None:
     generator = np.random.default_rng(seed)

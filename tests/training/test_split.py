@@ -39,7 +39,7 @@ def test_hash_of_the_id_decides_so_that_every_run_splits_alike() -> None:
     assert [part_of[f"tiny-0-{index:03}"] for index in range(5)] == expected
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.randoms(use_true_random=False))
 def test_order_of_the_statements_makes_no_difference(generator: random.Random) -> None:
     shuffled = generator.sample(STATEMENTS, len(STATEMENTS))
