@@ -37,7 +37,8 @@ def test_folder_tree_names_what_is_there() -> None:
     tree = next(block for block in BLOCKS if block.startswith("model/"))
     names = [line.split()[0] for line in tree.splitlines() if not line.startswith(" ")]
     assert [name for name in names if not (ROOT / name).exists()] == []
-    folders = {f"{path.name}/" for path in ROOT.iterdir() if path.is_dir() and (path / "README.md").exists()}
+    shown = (path for path in ROOT.iterdir() if path.is_dir() and not path.name.startswith("."))
+    folders = {f"{path.name}/" for path in shown if (path / "README.md").exists()}
     assert folders <= set(names)
 
 
