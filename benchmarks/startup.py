@@ -12,11 +12,13 @@ import statistics
 import subprocess
 import sys
 import time
-import urllib.error
 import urllib.request
 from pathlib import Path
 
+from readiness import wait_until_ready
+
 PORT = 18431
+URL = f"http://127.0.0.1:{PORT}"
 TEXT = "Any aircraft that enters our airspace armed will be shot down."
 
 
@@ -36,7 +38,7 @@ def _measure() -> dict[str, float]:
     started = time.perf_counter()
     process = subprocess.Popen([sys.executable, "-m", "service"], env=environment)
     try:
-        _wait_until_ready(started)
+        wait_until_ready(URL)
         ready_s = time.perf_counter() - started
         memory_mb = _resident_mb(process.pid)
         _ask()
@@ -50,20 +52,9 @@ def _measure() -> dict[str, float]:
         process.wait(timeout=30)
 
 
-def _wait_until_ready(started: float) -> None:
-    while time.perf_counter() - started < 60:
-        try:
-            urllib.request.urlopen(f"http://127.0.0.1:{PORT}/readyz", timeout=5).close()
-        except urllib.error.URLError:
-            time.sleep(0.01)
-        else:
-            return
-    raise SystemExit("the service was not ready after 60 s; its output is above")
-
-
 def _ask() -> None:
     request = urllib.request.Request(
-        f"http://127.0.0.1:{PORT}/v1/predict",
+        f"{URL}/v1/predict",
         data=json.dumps({"text": TEXT}).encode(),
         headers={"content-type": "application/json"},
     )

@@ -13,11 +13,10 @@ import statistics
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 from pathlib import Path
 
 import httpx2
+from readiness import wait_until_ready
 
 from model.artifact import locate_model
 from model.classifier import Classifier
@@ -42,7 +41,7 @@ def main() -> None:
         env={**os.environ, "BRINK_PORT": str(PORT), "BRINK_MODEL": options.model, "BRINK_LOG_LEVEL": "warning"},
     )
     try:
-        _wait_until_ready()
+        wait_until_ready(URL)
         for clients, size in ((1, 1), (8, 1), (64, 1), (1, 256)):
             rate, latencies = asyncio.run(_load(texts, clients, size, options.seconds))
             rows.append((f"HTTP, {clients} clients, {size} texts a request", rate, latencies))
@@ -65,17 +64,6 @@ def _engine(model: str, texts: list[str], seconds: float) -> float:
         classifier.classify(texts[first : first + 64])
         done += 64
     return done / (time.perf_counter() - started)
-
-
-def _wait_until_ready() -> None:
-    for _ in range(600):
-        try:
-            urllib.request.urlopen(f"{URL}/readyz", timeout=5).close()
-        except urllib.error.URLError:
-            time.sleep(0.1)
-        else:
-            return
-    raise SystemExit("the service was not ready after 60 s; its output is above")
 
 
 async def _load(texts: list[str], clients: int, size: int, seconds: float) -> tuple[float, list[float]]:

@@ -1,6 +1,6 @@
 """What the handlers of one application share: settings, metrics, and the model once it is ready."""
 
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 from fastapi import Depends, Request
 
@@ -14,6 +14,8 @@ from service.telemetry import Metrics
 __all__ = ["CurrentState", "State"]
 
 Answer = Prediction | UnclassifiableTextError
+
+Part = TypeVar("Part")
 
 
 class State:
@@ -40,21 +42,23 @@ class State:
     @property
     def classifier(self) -> Classifier:
         """The model that answers; raises `NotReadyError` before it is warmed up and after the service has stopped."""
-        if self._classifier is None:
-            raise NotReadyError("no model is loaded yet, or the service is shutting down; ask again in a moment.")
-        return self._classifier
+        return _ready(self._classifier)
 
     @property
     def batcher(self) -> Batcher[Answer]:
         """The queue before the model; raises `NotReadyError` as `classifier` does."""
-        if self._batcher is None:
-            raise NotReadyError("no model is loaded yet, or the service is shutting down; ask again in a moment.")
-        return self._batcher
+        return _ready(self._batcher)
 
     @property
     def queued_texts(self) -> int:
         """Texts that were accepted and are not answered yet."""
         return 0 if self._batcher is None else self._batcher.queued_texts
+
+
+def _ready(part: Part | None) -> Part:
+    if part is None:
+        raise NotReadyError("no model is loaded yet, or the service is shutting down; ask again in a moment.")
+    return part
 
 
 def _current(request: Request) -> State:

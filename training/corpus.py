@@ -6,7 +6,7 @@ Two kinds of file are read. The project's own corpus has every field of `Stateme
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ __all__ = [
     "Statement",
     "fingerprint",
     "gold_indices",
+    "numbered_lines",
     "read_statements",
     "statement_files",
 ]
@@ -81,6 +82,14 @@ def statement_files(paths: Iterable[Path]) -> list[Path]:
     return files
 
 
+def numbered_lines(paths: Iterable[Path]) -> Iterator[tuple[str, bytes]]:
+    """Yield every line with something in it of files and folders, each after its place, `FILE:NUMBER`."""
+    for path in statement_files(paths):
+        for number, line in enumerate(path.read_bytes().splitlines(), start=1):
+            if line.strip():
+                yield f"{path}:{number}", line
+
+
 def read_statements(paths: Iterable[Path], labels: Sequence[str]) -> list[Statement]:
     """Read every statement of files and folders.
 
@@ -89,18 +98,15 @@ def read_statements(paths: Iterable[Path], labels: Sequence[str]) -> list[Statem
     """
     statements: dict[str, Statement] = {}
     problems: list[str] = []
-    for path in statement_files(paths):
-        for number, line in enumerate(path.read_bytes().splitlines(), start=1):
-            if not line.strip():
-                continue
-            try:
-                statement = _parse(line, labels)
-                if statement.id in statements:
-                    raise CorpusError(f"the id {statement.id!r} was used before")
-            except CorpusError as error:
-                problems.append(f"{path}:{number}: {error}")
-            else:
-                statements[statement.id] = statement
+    for place, line in numbered_lines(paths):
+        try:
+            statement = _parse(line, labels)
+            if statement.id in statements:
+                raise CorpusError(f"the id {statement.id!r} was used before")
+        except CorpusError as error:
+            problems.append(f"{place}: {error}")
+        else:
+            statements[statement.id] = statement
     if problems:
         more = len(problems) - _MAX_PROBLEMS_SHOWN
         shown = problems[:_MAX_PROBLEMS_SHOWN] + ([f"and {more} more"] if more > 0 else [])

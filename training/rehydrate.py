@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from model.labels import normalise_text, text_digest
-from training.corpus import statement_files
+from training.corpus import numbered_lines
 from training.errors import CorpusError
 
 __all__ = ["Rehydrated", "rehydrate"]
@@ -54,14 +54,11 @@ def rehydrate(pointers: Iterable[Path], texts: Sequence[Path]) -> Rehydrated:
 
 
 def _rows(paths: Iterable[Path]) -> Iterator[dict[str, Any]]:
-    for path in statement_files(paths):
-        for number, line in enumerate(path.read_bytes().splitlines(), start=1):
-            if not line.strip():
-                continue
-            try:
-                row = json.loads(line)
-            except ValueError as error:
-                raise CorpusError(f"{path}:{number}: expected a JSON object ({error})") from error
-            if not isinstance(row, dict):
-                raise CorpusError(f"{path}:{number}: expected a JSON object, came {type(row).__name__}")
-            yield row
+    for place, line in numbered_lines(paths):
+        try:
+            row = json.loads(line)
+        except ValueError as error:
+            raise CorpusError(f"{place}: expected a JSON object ({error})") from error
+        if not isinstance(row, dict):
+            raise CorpusError(f"{place}: expected a JSON object, came {type(row).__name__}")
+        yield row
