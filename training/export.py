@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 import torch
-from onnxruntime.quantization import QuantType, quantize_dynamic
+from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
 from onnxruntime.transformers.optimizer import optimize_model
 
 from training.errors import ParityError
@@ -27,16 +27,19 @@ MAX_DIFFERENCE = 0.3
 """Largest change of any probability that quantisation may cause on the test split. A few statements near a decision
 boundary move most; the scores in the manifest are measured after quantisation, so that what remains is in them."""
 
+# Weights that share a scale. Blocks of 128 kept 98.5% of the labels where blocks of 32 kept 99.3%, for 1 MB less.
+_BLOCK = 32
+
 Floats = npt.NDArray[np.floating[Any]]
 
 
 def export_network(network: MeanPoolClassifier, target: Path) -> None:
     """Write `network` to `target` as an int8 ONNX graph with inputs `input_ids` and `attention_mask`, (texts, tokens).
 
-    Weights are unsigned, because without VNNI a processor adds two products of signed eight-bit weights in sixteen
-    bits, which saturates. Embeddings and each layer's second feed-forward product stay in float32: what follows the
-    GELU has outliers that one scale for all cannot hold. On 717 statements that kept 97.1% of the labels, against
-    95.5% with everything in int8.
+    Weights are eight-bit integers with one scale for each 32 of them; activations stay in float32. Scales for whole
+    activations, as dynamic quantisation has them, lost more labels than the parity check allows, and made an answer
+    depend on the texts beside it. On 754 validation statements of two trained networks this kept 99.5% and 99.6% of
+    the labels against 96.7% and 96.8%, in 1.1 times the time, on a processor without VNNI.
     https://onnxruntime.ai/docs/performance/model-optimizations/quantization.html
     """
     with TemporaryDirectory() as scratch:
@@ -50,22 +53,10 @@ def export_network(network: MeanPoolClassifier, target: Path) -> None:
             hidden_size=encoder.hidden_size,
             opt_level=0,
         ).save_model_to_file(str(fused))
+        quantizer = MatMulNBitsQuantizer(onnx.load(fused), bits=8, block_size=_BLOCK, is_symmetric=True)
         with _quiet():
-            quantize_dynamic(
-                fused,
-                target,
-                op_types_to_quantize=["MatMul"],
-                per_channel=True,
-                weight_type=QuantType.QUInt8,
-                nodes_to_exclude=_products_of(fused, (encoder.intermediate_size, encoder.hidden_size)),
-            )
-
-
-def _products_of(graph: Path, shape: tuple[int, int]) -> list[str]:
-    """Return the names of the matrix products whose weights have `shape`."""
-    nodes = onnx.load(graph).graph
-    weights = {each.name for each in nodes.initializer if tuple(each.dims) == shape}
-    return [node.name for node in nodes.node if node.op_type == "MatMul" and node.input[1] in weights]
+            quantizer.process()
+        quantizer.model.save_model_to_file(str(target), use_external_data_format=False)
 
 
 def _trace(network: MeanPoolClassifier, target: Path) -> None:

@@ -64,18 +64,25 @@ def test_served_network_takes_any_number_of_texts_and_tokens(tiny_model: Path) -
         assert logits.shape == (shape[0], 4)
 
 
-def test_served_network_is_fused_and_holds_only_the_stated_matrices_in_float(tiny_model: Path) -> None:
+def test_served_network_is_fused_and_the_encoders_matrices_have_eight_bits(tiny_model: Path) -> None:
     graph = onnx.load(tiny_model / NETWORK).graph
     kinds = Counter(node.op_type for node in graph.node)
-    # Of the two layers: five of six weight matrices each, two norms after a sum, one GELU; and the head.
-    assert (kinds["MatMulInteger"], kinds["SkipLayerNormalization"], kinds["BiasGelu"]) == (11, 4, 2)
-    # Unsigned: signed weights saturate on a processor without VNNI.
-    unsigned = [each for each in graph.initializer if each.data_type == onnx.TensorProto.UINT8 and len(each.dims) == 2]
-    assert Counter(tuple(each.dims) for each in unsigned) == {(32, 32): 8, (32, 64): 2, (32, 4): 1}
-    assert [each for each in graph.initializer if each.data_type == onnx.TensorProto.INT8] == []
-    products = {node.input[1] for node in graph.node if node.op_type == "MatMul"}
-    floats = [each for each in graph.initializer if each.data_type == onnx.TensorProto.FLOAT and each.name in products]
-    assert [tuple(each.dims) for each in floats] == [(64, 32), (64, 32)]  # the products after the GELU
+    # Of the two layers: six weight matrices each, two norms after a sum and one GELU.
+    assert (kinds["MatMulNBits"], kinds["SkipLayerNormalization"], kinds["BiasGelu"]) == (12, 4, 2)
+    quantised = [node for node in graph.node if node.op_type == "MatMulNBits"]
+    settings = [{each.name: each.i for each in node.attribute} for node in quantised]
+    assert {(each["bits"], each["block_size"]) for each in settings} == {(8, 32)}
+    assert Counter((each["K"], each["N"]) for each in settings) == {(32, 32): 8, (32, 64): 2, (64, 32): 2}
+    products = {name for node in graph.node if node.op_type in {"MatMul", "Gemm"} for name in node.input}
+    in_full = {each.name for each in graph.initializer if len(each.dims) == 2} & products
+    assert in_full == {"head.weight"}  # one row a label: nothing to gain
+
+
+def test_answer_does_not_depend_on_the_texts_beside_it(tiny_model: Path) -> None:
+    texts = [row["text"] for row in tiny_rows(40, seed=3)]
+    classifier = Classifier.load(tiny_model)
+    alone = np.concatenate([classifier.logits([text]) for text in texts])
+    assert np.abs(classifier.logits(texts) - alone).max() < 1e-4
 
 
 def test_served_network_answers_as_the_trained_one(tiny_model: Path) -> None:
