@@ -27,8 +27,8 @@ MAX_CHARACTERS = 20_000
 NETWORK = "model.onnx"
 TOKENIZER = "tokenizer.json"
 
-# Windows computed at once. Measured on two cores, the int8 network's speed is flat from 16 windows on, and small
-# batches keep padding and memory low: 32 windows x 256 tokens x 1,536 floats is 50 MB at the widest layer.
+# Windows computed at once. Small batches keep padding and memory low: 32 windows x 256 tokens x 1,536 floats is 50 MB
+# at the widest layer.
 _BATCH = 32
 
 

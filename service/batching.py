@@ -19,8 +19,8 @@ __all__ = ["Batcher"]
 
 Answer = TypeVar("Answer")
 
-# A batch ends when either is reached. 64 texts is past the point where larger batches gain speed; 16,000 characters,
-# some 4,000 tokens, keep a batch of long texts under about a second on two slow cores.
+# A batch ends when either is reached. Nothing else is answered while one is computed, so its length is what a small
+# request may have to wait: 16,000 characters are some 4,000 tokens, 100 statements.
 _BATCH_TEXTS = 64
 _BATCH_CHARACTERS = 16_000
 

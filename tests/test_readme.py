@@ -27,7 +27,7 @@ def test_curl_example_gets_the_answer_shown() -> None:
     got = answer.json()
     assert got["model"] == shown["model"]
     for said, expected in zip(got["predictions"], shown["predictions"], strict=True):
-        # Processors differ in the last digits of int8 sums; the README rounds to two.
+        # Processors differ in the last digits of sums; the README rounds to two.
         assert said.pop("probabilities") == pytest.approx(expected.pop("probabilities"), abs=0.03)
         assert said.pop("confidence") == pytest.approx(expected.pop("confidence"), abs=0.03)
         assert said == expected

@@ -29,7 +29,7 @@ labels are defined in `data/CODEBOOK.md`.
 
 **Made by** Brink {manifest.code["version"]} (commit {manifest.code["commit"] or "not recorded"}) from
 `{manifest.base["name"]}`{_base_rights(manifest)}, with mean pooling and one linear layer;
-served as an int8 ONNX network. Licence: Apache-2.0.
+served as an ONNX network with 8-bit weights. Licence: Apache-2.0.
 
 ## Intended use
 
@@ -58,7 +58,7 @@ of one document and near duplicates never span two of them. Fingerprint `{manife
 
 ## Scores on the test split
 
-Of the int8 network that is served, with 95% bootstrap intervals over statements. Macro-F1 is the mean of the F1 of
+Of the network that is served, with 95% bootstrap intervals over statements. Macro-F1 is the mean of the F1 of
 the labels.
 
 {table(manifest.metrics)}
