@@ -9,7 +9,7 @@ import unicodedata
 from collections.abc import Mapping
 from types import MappingProxyType
 
-__all__ = ["ABSTENTION_LABEL", "ACTS", "LABELS", "normalise_text", "text_digest"]
+__all__ = ["ABSTENTION_LABEL", "ACTS", "LABELS", "label_of_act", "normalise_text", "text_digest"]
 
 LABELS = ("escalatory", "deterrent", "de-escalatory", "none")
 """The four labels, in the order of a model's outputs. Defined in data/CODEBOOK.md."""
@@ -26,6 +26,11 @@ ACTS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     }
 )
 """What a statement does; the label follows from the act. Defined in data/CODEBOOK.md."""
+
+
+def label_of_act(act: object) -> str | None:
+    """Return the label that an act of the codebook belongs to; None for anything else."""
+    return next((label for label, acts in ACTS.items() if act in acts), None)
 
 
 def normalise_text(text: str) -> str:

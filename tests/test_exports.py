@@ -10,8 +10,8 @@ import training
 MODULES = sorted(
     each.name
     for package in (model, training)
-    for each in pkgutil.iter_modules(package.__path__, f"{package.__name__}.")
-    if not each.name.endswith(".__main__")
+    for each in pkgutil.walk_packages(package.__path__, f"{package.__name__}.")
+    if not each.ispkg and not each.name.endswith(".__main__")
 )
 
 

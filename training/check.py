@@ -9,21 +9,38 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import f1_score
 from sklearn.model_selection import GroupKFold, cross_val_predict
-from sklearn.pipeline import make_pipeline
+from sklearn.pipeline import Pipeline, make_pipeline
 
 from model.labels import LABELS, normalise_text
 from training.config import FitConfig
-from training.corpus import ERAS, REGIONS, REGISTERS, Statement, read_statements
+from training.corpus import (
+    CONFRONTATIONS,
+    ERAS,
+    EXPLICITNESS,
+    REGIONS,
+    REGISTERS,
+    SPEAKERS,
+    Statement,
+    read_statements,
+)
 from training.similarity import near_duplicates
 from training.split import NEAR_DUPLICATE, split_statements
 
-__all__ = ["check_corpus", "cue_score"]
+__all__ = ["GRID", "check_corpus", "cue_pipeline", "cue_score"]
 
 _MAX_OPENING_SHARE = 0.01
 _MAX_IMBALANCE = 0.02
 _WORDS = (3, 75)
 _GROUP_SIZES = range(2, 5)
 _MAX_MEDIAN_LENGTH_RATIO = 1.25
+GRID = {  # fields of a composed statement, and what each may be
+    "region": REGIONS,
+    "era": ERAS,
+    "register": REGISTERS,
+    "confrontation": CONFRONTATIONS,
+    "speaker": SPEAKERS,
+    "explicitness": EXPLICITNESS,
+}
 
 
 def check_corpus(paths: Sequence[Path]) -> tuple[list[str], list[str]]:
@@ -38,11 +55,10 @@ def check_corpus(paths: Sequence[Path]) -> tuple[list[str], list[str]]:
 
 
 def _check_fields(statements: Sequence[Statement]) -> Iterator[str]:
-    allowed = {"region": REGIONS, "era": ERAS, "register": REGISTERS}
     for statement in statements:
         if statement.act is None:
             yield f"{statement.id}: expected an act, came none"
-        for name, values in allowed.items():
+        for name, values in GRID.items():
             if (came := getattr(statement, name)) not in values:
                 yield f"{statement.id}: expected {name} to be one of {', '.join(values)}, came {came!r}"
         words = len(statement.text.split())
@@ -118,17 +134,21 @@ def _median_words(statements: Sequence[Statement], label: str) -> float:
 _CHECKS = (_check_fields, _check_duplicates, _check_groups, _check_leaks, _check_openings, _check_balance)
 
 
+def cue_pipeline() -> Pipeline:
+    """Return the unfitted bag of words: single words and word pairs, weighted by rarity, under logistic regression."""
+    return make_pipeline(
+        TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True), LogisticRegression(max_iter=1000, C=5.0)
+    )
+
+
 def cue_score(statements: Sequence[Statement]) -> float:
     """Return the macro-F1 that single words and word pairs reach alone, cross-validated with groups kept together.
 
     The higher, the more the words give the label away without the sense.
     """
     texts, gold = [each.text for each in statements], [each.label for each in statements]
-    bag_of_words = make_pipeline(
-        TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True), LogisticRegression(max_iter=1000, C=5.0)
-    )
     groups = [each.group or each.id for each in statements]
-    said = cross_val_predict(bag_of_words, texts, gold, groups=groups, cv=GroupKFold(5))
+    said = cross_val_predict(cue_pipeline(), texts, gold, groups=groups, cv=GroupKFold(5))
     return float(f1_score(gold, said, average="macro"))
 
 
@@ -147,7 +167,7 @@ def _describe(statements: Sequence[Statement]) -> list[str]:
         shown = ", ".join(f"{act} {count}" for act, count in acts.most_common())
         words = _median_words(statements, label) if acts else 0
         lines.append(f"| {label} | {acts.total()} | {words:.0f} | {shown} |")
-    for name in ("region", "era", "register"):
+    for name in GRID:
         lines += ["", f"| {name} | " + " | ".join(LABELS) + " |", "|" + " --- |" * (len(LABELS) + 1)]
         counts = Counter((getattr(each, name), each.label) for each in statements)
         for value in sorted({str(getattr(each, name)) for each in statements}):

@@ -18,12 +18,16 @@ from model.labels import ACTS, text_digest
 from training.errors import CorpusError
 
 __all__ = [
+    "CONFRONTATIONS",
     "ERAS",
+    "EXPLICITNESS",
     "REGIONS",
     "REGISTERS",
+    "SPEAKERS",
     "Statement",
     "fingerprint",
     "gold_indices",
+    "json_rows",
     "numbered_lines",
     "read_statements",
     "statement_files",
@@ -38,6 +42,15 @@ REGISTERS = (
     "archaic", "briefing", "communique", "everyday", "expert", "militia", "note", "op-ed", "parliament", "post",
     "quotation", "remark", "resolution", "rhetoric", "wire",
 )  # fmt: skip
+CONFRONTATIONS = (
+    "interstate-crisis", "civil-war", "proxy-war", "border", "blockade", "cyber-space", "economic", "nuclear",
+    "airspace-maritime", "hostages", "arms-control", "peacekeeping", "none",
+)  # fmt: skip
+SPEAKERS = (
+    "leader", "minister", "diplomat", "military", "armed-group", "international-body", "legislator", "expert",
+    "reporter", "citizen",
+)  # fmt: skip
+EXPLICITNESS = ("explicit", "implicit")
 
 _MAX_PROBLEMS_SHOWN = 20
 
@@ -52,9 +65,12 @@ class Statement:
         label: one of the run's labels.
         act: what the statement does, one of the label's acts; None where nobody has said.
         group: of the contrast group, statements of one scene that must stay in one split; None outside a group.
-        region: of the confrontation; None where nobody has said, as with `era` and `register`.
+        region: of the confrontation; None where nobody has said, as with the five that follow.
         era: in which it is set.
         register: kind of text.
+        confrontation: type of it.
+        speaker: whose stance it is.
+        explicitness: whether the words say it, or an informed reader has to supply the sense.
         source: public collection that the text comes from; None for statements composed for this project.
         document: of the source; statements of one document stay in one split.
     """
@@ -67,6 +83,9 @@ class Statement:
     region: str | None = None
     era: str | None = None
     register: str | None = None
+    confrontation: str | None = None
+    speaker: str | None = None
+    explicitness: str | None = None
     source: str | None = None
     document: str | None = None
 
@@ -88,6 +107,29 @@ def numbered_lines(paths: Iterable[Path]) -> Iterator[tuple[str, bytes]]:
         for number, line in enumerate(path.read_bytes().splitlines(), start=1):
             if line.strip():
                 yield f"{path}:{number}", line
+
+
+def json_rows(paths: Iterable[Path]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield the JSON object of every line of files and folders, each after its place, `FILE:NUMBER`.
+
+    Raises:
+        CorpusError: a line is no JSON object.
+    """
+    for place, line in numbered_lines(paths):
+        try:
+            yield place, _object(line)
+        except CorpusError as error:
+            raise CorpusError(f"{place}: {error}") from error
+
+
+def _object(line: bytes) -> dict[str, Any]:
+    try:
+        raw = json.loads(line.decode("utf-8"))
+    except ValueError as error:
+        raise CorpusError(f"expected a JSON object in UTF-8 ({error})") from error
+    if not isinstance(raw, dict):
+        raise CorpusError(f"expected a JSON object, came {type(raw).__name__}")
+    return raw
 
 
 def read_statements(paths: Iterable[Path], labels: Sequence[str]) -> list[Statement]:
@@ -115,12 +157,7 @@ def read_statements(paths: Iterable[Path], labels: Sequence[str]) -> list[Statem
 
 
 def _parse(line: bytes, labels: Sequence[str]) -> Statement:
-    try:
-        raw = json.loads(line.decode("utf-8"))
-    except ValueError as error:
-        raise CorpusError(f"expected a JSON object in UTF-8 ({error})") from error
-    if not isinstance(raw, dict):
-        raise CorpusError(f"expected a JSON object, came {type(raw).__name__}")
+    raw = _object(line)
     values = {name: raw.get(name) for name in Statement.__dataclass_fields__}
     for name, value in values.items():
         _check_string(name, value, required=name in {"id", "text", "label"})

@@ -1,19 +1,25 @@
 """Scores of a model folder on labelled statements: of the very network that is served, over whole texts."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from tqdm import tqdm
 
 from model.classifier import Classifier, Prediction
 from training.corpus import Statement, gold_indices
 from training.errors import CorpusError
 from training.metrics import score
 
-__all__ = ["COMPOSED", "evaluate", "table"]
+__all__ = ["COMPOSED", "evaluate", "predict", "table"]
 
 COMPOSED = "composed"
 """Stands for the statements without a source: those that were written for a corpus."""
+
+
+# Texts classified at once, and from how many on a bar is worth its line.
+_CHUNK = 256
+_PROGRESS_FROM = 2048
 
 
 def evaluate(classifier: Classifier, statements: Sequence[Statement]) -> dict[str, Any]:
@@ -26,7 +32,7 @@ def evaluate(classifier: Classifier, statements: Sequence[Statement]) -> dict[st
     """
     if not statements:
         raise CorpusError("expected at least one statement to measure on, came none.")
-    predictions = _classify(classifier, statements)
+    predictions = predict(classifier, {each.id: each.text for each in statements})
     probabilities = np.array([list(each.probabilities.values()) for each in predictions])
     gold = gold_indices(statements, classifier.labels)
     threshold = classifier.manifest.threshold
@@ -44,12 +50,22 @@ def evaluate(classifier: Classifier, statements: Sequence[Statement]) -> dict[st
     }
 
 
-def _classify(classifier: Classifier, statements: Sequence[Statement]) -> list[Prediction]:
+def predict(classifier: Classifier, texts: Mapping[str, str]) -> list[Prediction]:
+    """Return the answer for each text of `texts`, which maps ids to texts; a progress bar shows where there are many.
+
+    Raises:
+        CorpusError: one cannot be classified.
+    """
     predictions = []
-    for statement, answer in zip(statements, classifier.classify([each.text for each in statements]), strict=True):
-        if not isinstance(answer, Prediction):
-            raise CorpusError(f"{statement.id!r} cannot be classified: {answer}")
-        predictions.append(answer)
+    ids = list(texts)
+    with tqdm(total=len(ids), unit=" statements", desc="reading", disable=len(ids) <= _PROGRESS_FROM) as bar:
+        for start in range(0, len(ids), _CHUNK):
+            chunk = ids[start : start + _CHUNK]
+            for id_, answer in zip(chunk, classifier.classify([texts[each] for each in chunk]), strict=True):
+                if not isinstance(answer, Prediction):
+                    raise CorpusError(f"{id_!r} cannot be classified: {answer}")
+                predictions.append(answer)
+            bar.update(len(chunk))
     return predictions
 
 

@@ -15,8 +15,6 @@ from typing import Any
 
 import torch
 import transformers
-from datasets import Dataset
-from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from model.artifact import MANIFEST, Manifest, file_digests, write_manifest
 from model.calibration import softmax
@@ -27,23 +25,28 @@ from training.card import model_card
 from training.checkpoint import CHECKPOINT
 from training.config import FitConfig
 from training.corpus import Statement, fingerprint, gold_indices, read_statements
-from training.errors import BaseWeightsError, OutputError
+from training.errors import OutputError
 from training.evaluate import evaluate
 from training.export import check_parity, export_network
 from training.finetune import finetune, predict_logits
-from training.network import MeanPoolClassifier
-from training.split import Split, split_statements
+from training.inputs import load_encoder, tokenise
+from training.split import PARTS, Split, read_splits, split_statements
 
-__all__ = ["CARD", "TRANSFORMER", "fit"]
+__all__ = ["CARD", "STATEMENTS", "TRANSFORMER", "fit"]
 
 CARD = "README.md"
 TRANSFORMER = "transformer"
 """Sub-folder with the trained weights as Hugging Face saves them: for further training, not for serving."""
 
-_OWN = {CARD, TRANSFORMER, CHECKPOINT, f"{CHECKPOINT}.part", NETWORK, TOKENIZER, f"{MANIFEST}.part"}
+STATEMENTS = "statements.json"
+"""The ids of the statements of each part: exactly what a version was trained, calibrated and tested on."""
+
+_OWN = {CARD, STATEMENTS, TRANSFORMER, CHECKPOINT, f"{CHECKPOINT}.part", NETWORK, TOKENIZER, f"{MANIFEST}.part"}
 
 
-def fit(config: FitConfig, data: Sequence[Path], out: Path, version: str | None = None) -> Manifest:
+def fit(
+    config: FitConfig, data: Sequence[Path], out: Path, version: str | None = None, splits: Path | None = None
+) -> Manifest:
     """Train, export, calibrate and measure one version; its manifest is written last and completes the folder.
 
     Args:
@@ -51,16 +54,21 @@ def fit(config: FitConfig, data: Sequence[Path], out: Path, version: str | None 
         data: files and folders of labelled statements.
         out: folder to write; where a killed run of the same settings and data has left a checkpoint, it goes on.
         version: name of the version; today's date by default.
+        splits: folder of split files; what they do not name is split by hash.
 
     Raises:
         TrainingError: with the reason; `out` is then not loadable as a model.
     """
     _check_output(out)
     base = locate_base(config.base)
-    split = split_statements(read_statements(data, config.labels), config.validation_share, config.test_share)
+    known = read_splits(splits) if splits else {}
+    statements = read_statements(data, config.labels)
+    split = split_statements(statements, config.validation_share, config.test_share, known)
     out.mkdir(parents=True, exist_ok=True)
     test_logits = _train(config, split, base, out)
     manifest = _calibrate(_draft(config, split, base, version), split, out)
+    manifest.data["absent"] = len(known.keys() - {each.id for each in statements})
+    (out / STATEMENTS).write_text(json.dumps(_ids(split)) + "\n", encoding="utf-8")
     classifier = Classifier.open(out, manifest)
     trained = softmax(test_logits, manifest.temperature)
     served = softmax(classifier.logits([each.text for each in split.test]), manifest.temperature)
@@ -87,11 +95,9 @@ def _check_output(out: Path) -> None:
 
 def _train(config: FitConfig, split: Split, base: BaseWeights, out: Path) -> Any:
     """Fine-tune, save and export; return the trained network's logits on the test split, (statements, labels)."""
-    transformers.logging.set_verbosity_error()  # its notes on unused pooler weights would read like a fault
-    transformers.logging.disable_progress_bar()
     torch.manual_seed(config.seed)
-    tokenizer, network = _load(base, config.labels)
-    train, test = (_tokenise(part, tokenizer, config) for part in (split.train, split.test))
+    tokenizer, network = load_encoder(base, config.labels)
+    train, test = (tokenise(part, tokenizer, config) for part in (split.train, split.test))
     finetune(network, train, config, out, _identity(config, split, base))
     network.to(torch.device("cpu"))  # type: ignore[arg-type]  # see finetune
     network.save_pretrained(out / TRANSFORMER)
@@ -99,20 +105,6 @@ def _train(config: FitConfig, split: Split, base: BaseWeights, out: Path) -> Any
     shutil.copyfile(out / TRANSFORMER / TOKENIZER, out / TOKENIZER)
     export_network(network, out / NETWORK)
     return predict_logits(network, test["input_ids"]).numpy()
-
-
-def _load(base: BaseWeights, labels: tuple[str, ...]) -> tuple[PreTrainedTokenizerBase, MeanPoolClassifier]:
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(base.location)
-        return tokenizer, MeanPoolClassifier.from_encoder(base.location, labels)
-    except (OSError, ValueError) as error:  # no such folder or hub id, no network, files of another kind
-        raise BaseWeightsError(f"the base {base.name!r} cannot be loaded: {error}") from error
-
-
-def _tokenise(statements: Sequence[Statement], tokenizer: PreTrainedTokenizerBase, config: FitConfig) -> Dataset:
-    texts = [each.text for each in statements]
-    ids = tokenizer(texts, truncation=True, max_length=config.max_tokens)["input_ids"]
-    return Dataset.from_dict({"input_ids": ids, "label": gold_indices(statements, config.labels)})
 
 
 def _identity(config: FitConfig, split: Split, base: BaseWeights) -> str:
@@ -140,8 +132,16 @@ def _draft(config: FitConfig, split: Split, base: BaseWeights, version: str | No
     )
 
 
+def _parts(split: Split) -> dict[str, list[Statement]]:
+    return {part: getattr(split, part) for part in PARTS}
+
+
+def _ids(split: Split) -> dict[str, list[str]]:
+    return {name: [each.id for each in part] for name, part in _parts(split).items()}
+
+
 def _describe(split: Split) -> dict[str, Any]:
-    parts = {"train": split.train, "validation": split.validation, "test": split.test}
+    parts = _parts(split)
     return {
         "fingerprint": fingerprint([each for part in parts.values() for each in part]),
         "splits": {

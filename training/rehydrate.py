@@ -6,18 +6,19 @@ Whoever has the texts, from the public collections that data/real/README.md name
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from model.labels import normalise_text, text_digest
-from training.corpus import numbered_lines
+from training.corpus import json_rows
 from training.errors import CorpusError
 
 __all__ = ["Rehydrated", "rehydrate"]
 
-_POINTER = ("id", "source", "document", "sha256", "label")
+_POINTER = ("id", "source", "sha256", "label")
+_OPTIONAL = ("document", "act")
 
 
 @dataclass(frozen=True)
@@ -39,26 +40,15 @@ def rehydrate(pointers: Iterable[Path], texts: Sequence[Path]) -> Rehydrated:
     Raises:
         CorpusError: a file is missing, or a line is not what it should be.
     """
-    text_of = {text_digest(text): text for row in _rows(texts) if isinstance(text := row.get("text"), str)}
+    text_of = {text_digest(text): text for _, row in json_rows(texts) if isinstance(text := row.get("text"), str)}
     statements, missing = [], Counter[str]()
-    for row in _rows(pointers):
+    for _, row in json_rows(pointers):
         if absent := [name for name in _POINTER if not isinstance(row.get(name), str)]:
             raise CorpusError(f"a pointer lacks {', '.join(absent)}: {json.dumps(row)[:200]}")
         text = text_of.get(row["sha256"])
         if text is None:
             missing[row["source"]] += 1
         else:
-            kept = {name: row[name] for name in _POINTER if name != "sha256"}
+            kept = {name: row.get(name) for name in (*_POINTER, *_OPTIONAL) if name != "sha256"}
             statements.append(kept | {"text": normalise_text(text)})
     return Rehydrated(statements, dict(missing.most_common()))
-
-
-def _rows(paths: Iterable[Path]) -> Iterator[dict[str, Any]]:
-    for place, line in numbered_lines(paths):
-        try:
-            row = json.loads(line)
-        except ValueError as error:
-            raise CorpusError(f"{place}: expected a JSON object ({error})") from error
-        if not isinstance(row, dict):
-            raise CorpusError(f"{place}: expected a JSON object, came {type(row).__name__}")
-        yield row

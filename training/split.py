@@ -1,23 +1,31 @@
-"""A deterministic split in which nothing leaks: what belongs together stays together.
+"""A split in which nothing leaks: what belongs together stays together, and what was split once stays where it is.
 
-Contrast groups, statements of one document and near duplicates are tied, and a hash of the tie decides the split. So
-the same statement lies in the same split in every run, and new statements do not move old ones unless they tie two
-groups that were apart.
+Contrast groups, statements of one document and near duplicates are tied. A tie goes where the split files say; one that
+they do not know goes where a hash of it says, so that it lies in the same part in every run. `assign_splits` makes such
+files, stratified by origin and label. Tied to statements of a known part, new ones join it: what resembles a test
+statement is never trained on.
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from sklearn.model_selection import StratifiedGroupKFold
 
 from model.labels import normalise_text
 from training.corpus import Statement
 from training.errors import CorpusError
 from training.similarity import connected_groups, near_duplicates
 
-__all__ = ["NEAR_DUPLICATE", "Split", "split_statements"]
+__all__ = ["NEAR_DUPLICATE", "PARTS", "Split", "assign_splits", "read_splits", "split_statements", "write_splits"]
 
 NEAR_DUPLICATE = 0.5
 """Share of common word triples from which two statements are tied."""
+
+PARTS = ("train", "validation", "test")
 
 
 @dataclass(frozen=True)
@@ -29,24 +37,112 @@ class Split:
     test: list[Statement]
 
 
-def split_statements(statements: Sequence[Statement], validation_share: float, test_share: float) -> Split:
+def read_splits(folder: Path) -> dict[str, str]:
+    """Return the part of each id that `train.txt`, `validation.txt` and `test.txt` in `folder` list, one a line.
+
+    Raises:
+        CorpusError: a file is missing or an id stands in two places.
+    """
+    part_of: dict[str, str] = {}
+    for part in PARTS:
+        path = folder / f"{part}.txt"
+        if not path.is_file():
+            raise CorpusError(f"no file {path}: expected train.txt, validation.txt and test.txt in {folder}.")
+        for id_ in path.read_text(encoding="utf-8").splitlines():
+            if part_of.setdefault(id_, part) != part:
+                raise CorpusError(f"{path}: {id_!r} stands in {part_of[id_]}.txt as well; keep one.")
+    return part_of
+
+
+def write_splits(folder: Path, part_of: Mapping[str, str]) -> None:
+    """Write the files that `read_splits` reads, ids in order."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for part in PARTS:
+        ids = sorted(id_ for id_, other in part_of.items() if other == part)
+        (folder / f"{part}.txt").write_text("".join(f"{id_}\n" for id_ in ids), encoding="utf-8")
+
+
+def split_statements(
+    statements: Sequence[Statement],
+    validation_share: float,
+    test_share: float,
+    known: Mapping[str, str] | None = None,
+) -> Split:
     """Split statements, whose order makes no difference; a text that comes twice with the same label is kept once.
+
+    Args:
+        statements: to split.
+        validation_share: of the ties that no one has split yet.
+        test_share: of the same.
+        known: the part of each id that was split before, as `read_splits` returns it. A statement that is tied to
+            several parts at once would leak whichever it went to, and is left out.
 
     Raises:
         CorpusError: the same text has two labels, or a part would be left without statements.
     """
+    known = known or {}
     kept = _without_repeats(sorted(statements, key=lambda each: each.id))
-    parts: dict[str, list[Statement]] = {"train": [], "validation": [], "test": []}
-    for statement, key in zip(kept, _keys(kept), strict=True):
-        fraction = int.from_bytes(hashlib.sha256(f"split:{key}".encode()).digest()[:8]) / 2**64
-        is_held_out = fraction < test_share + validation_share
-        parts["test" if fraction < test_share else "validation" if is_held_out else "train"].append(statement)
+    keys = _keys(kept)
+    parts_of_key = _parts_of_keys(kept, keys, known)
+    parts: dict[str, list[Statement]] = {part: [] for part in PARTS}
+    for statement, key in zip(kept, keys, strict=True):
+        tied = parts_of_key.get(key) or {_hashed_part(key, validation_share, test_share)}
+        part = known.get(statement.id) or (tied.copy().pop() if len(tied) == 1 else None)
+        if part is not None:
+            parts[part].append(statement)
     empty = [name for name, part in parts.items() if not part]
     if empty:
         raise CorpusError(
             f"{len(kept)} statements are too few to split: the {' and the '.join(empty)} part is empty; add statements."
         )
     return Split(**parts)
+
+
+def _parts_of_keys(
+    statements: Sequence[Statement], keys: Sequence[str], known: Mapping[str, str]
+) -> dict[str, set[str]]:
+    parts: dict[str, set[str]] = {}
+    for statement, key in zip(statements, keys, strict=True):
+        if statement.id in known:
+            parts.setdefault(key, set()).add(known[statement.id])
+    return parts
+
+
+def _hashed_part(key: str, validation_share: float, test_share: float) -> str:
+    fraction = int.from_bytes(hashlib.sha256(f"split:{key}".encode()).digest()[:8]) / 2**64
+    is_held_out = fraction < test_share + validation_share
+    return "test" if fraction < test_share else "validation" if is_held_out else "train"
+
+
+def assign_splits(statements: Sequence[Statement], known: Mapping[str, str], folds: int, seed: int) -> dict[str, str]:
+    """Return the part of every statement: as known, else one of `folds` equal folds to each of validation and test.
+
+    The folds keep ties whole and have the shares of labels and origins of all, as nearly as that allows.
+
+    Raises:
+        CorpusError: the same text has two labels.
+    """
+    kept = _without_repeats(sorted(statements, key=lambda each: each.id))
+    keys = _keys(kept)
+    parts_of_key = _parts_of_keys(kept, keys, known)
+    fresh = [index for index, key in enumerate(keys) if key not in parts_of_key]
+    part_of = dict(known)
+    for index, key in enumerate(keys):
+        if len(tied := parts_of_key.get(key, set())) == 1:
+            part_of.setdefault(kept[index].id, next(iter(tied)))
+    strata = [f"{kept[index].source or ''}/{kept[index].label}" for index in fresh]
+    strata = _merge_rare(strata, folds)
+    folder = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
+    for number, (_, held) in enumerate(folder.split(np.zeros(len(fresh)), strata, [keys[index] for index in fresh])):
+        part = {0: "test", 1: "validation"}.get(number, "train")
+        part_of |= {kept[fresh[place]].id: part for place in held}
+    return part_of
+
+
+def _merge_rare(strata: Sequence[str], folds: int) -> list[str]:
+    """Drop the origin from strata of fewer statements than folds, which cannot be spread evenly."""
+    counts = Counter(strata)
+    return [name if counts[name] >= folds else name.rpartition("/")[2] for name in strata]
 
 
 def _without_repeats(statements: Sequence[Statement]) -> list[Statement]:

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model.labels import ABSTENTION_LABEL, ACTS, LABELS, normalise_text, text_digest
+from model.labels import ABSTENTION_LABEL, ACTS, LABELS, label_of_act, normalise_text, text_digest
 
 SPACES = st.sampled_from([" ", "\n", "\t", "\u00a0", "\u2003", "\r\n", " \n "])
 
@@ -19,6 +19,11 @@ def test_every_label_has_acts_and_no_act_has_two_labels() -> None:
     assert tuple(ACTS) == LABELS
     acts = [act for of_label in ACTS.values() for act in of_label]
     assert len(acts) == len(set(acts)) == 24
+
+
+def test_label_follows_from_the_act() -> None:
+    assert [label_of_act(act) for act in ("rupture", "stop", "ease", "other")] == list(LABELS)
+    assert [label_of_act(act) for act in ("boast", None, 3)] == [None, None, None]
 
 
 def test_acts_cannot_be_changed() -> None:

@@ -10,7 +10,7 @@ import training.check
 from model.labels import ACTS, LABELS
 from tests.tiny import tiny_rows, write_rows
 from training.check import check_corpus, cue_score
-from training.corpus import ERAS, REGIONS, REGISTERS, Statement
+from training.corpus import CONFRONTATIONS, ERAS, EXPLICITNESS, REGIONS, REGISTERS, SPEAKERS, Statement
 from training.errors import CorpusError
 from training.split import Split
 
@@ -24,6 +24,8 @@ def _good() -> Rows:
         row["act"] = ACTS[row["label"]][index % 6]
         row["group"] = f"g{index // 2}" if index < 40 else None
         row |= {"region": REGIONS[index % 10], "era": ERAS[index % 5], "register": REGISTERS[index % 15]}
+        row |= {"confrontation": CONFRONTATIONS[index % 13], "speaker": SPEAKERS[index % 10]}
+        row["explicitness"] = EXPLICITNESS[index % 2]
     return rows
 
 

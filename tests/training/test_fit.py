@@ -1,7 +1,7 @@
 import json
 import re
 import shutil
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -18,7 +18,7 @@ from training.corpus import fingerprint, read_statements
 from training.errors import BaseWeightsError, CorpusError, OutputError, ParityError
 from training.fit import fit
 from training.network import MeanPoolClassifier
-from training.split import split_statements
+from training.split import split_statements, write_splits
 
 CAMPS = ("hawkish", "dovish", "neutral")
 
@@ -35,6 +35,7 @@ def _everything_under(folder: Path) -> dict[str, bytes]:
 def test_folder_holds_what_serving_needs_and_the_trained_weights(tiny_model: Path) -> None:
     assert set(_everything_under(tiny_model)) == {
         "README.md",
+        "statements.json",
         "manifest.json",
         "model.onnx",
         "tokenizer.json",
@@ -69,6 +70,13 @@ def test_manifest_says_what_it_was_trained_on(manifest: Manifest, tiny_corpus: P
         assert part["statements"] == len(getattr(split, name)) == sum(part["labels"].values())
         assert part["sources"] == {"composed": part["statements"]}
     assert manifest.metrics["statements"] == manifest.parity["statements"] == len(split.test)
+    assert manifest.data["absent"] == 0
+
+
+def test_folder_names_every_statement_of_every_part(tiny_model: Path, manifest: Manifest, tiny_corpus: Path) -> None:
+    split = split_statements(read_statements([tiny_corpus], manifest.labels), 0.1, 0.1)
+    ids = json.loads((tiny_model / "statements.json").read_text(encoding="utf-8"))
+    assert ids == {part: [each.id for each in getattr(split, part)] for part in ("train", "validation", "test")}
 
 
 def test_calibration_is_that_of_a_network_that_has_learnt(manifest: Manifest) -> None:
@@ -196,3 +204,14 @@ def test_another_label_set_is_trained_and_served_without_a_change_of_code(
         assert tuple(answer.probabilities) == CAMPS
         assert classifier.to_stance(answer) == answer  # a set without `none` has only stances
     assert all(f"`{label}`" in (tmp_path / "out" / "README.md").read_text(encoding="utf-8") for label in CAMPS)
+
+
+def test_split_files_decide_and_what_they_miss_is_counted(tiny_base: Path, tiny_corpus: Path, tmp_path: Path) -> None:
+    config = replace(tiny_config(tiny_base), epochs=1)
+    ids = [each.id for each in read_statements([tiny_corpus], config.labels)]
+    part_of = {id_: ("test", "validation", "train", "train")[index // 50] for index, id_ in enumerate(ids)}
+    write_splits(tmp_path / "splits", part_of | {"real-1": "train", "real-2": "test"})
+    manifest = fit(config, [tiny_corpus], tmp_path / "out", splits=tmp_path / "splits")
+    told = json.loads((tmp_path / "out" / "statements.json").read_text(encoding="utf-8"))
+    assert {id_: part for part, listed in told.items() for id_ in listed} == part_of
+    assert manifest.data["absent"] == 2

@@ -1,4 +1,5 @@
 import json
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from training.__main__ import main
 from training.config import FitConfig
 from training.corpus import read_statements
 from training.evaluate import evaluate, table
+from training.split import read_splits
 
 Captured = pytest.CaptureFixture[str]
 
@@ -64,7 +66,9 @@ def test_check_prints_what_is_there_and_what_is_wrong(tiny_corpus: Path, capsys:
     assert main(["check", str(tiny_corpus)]) == 1
     out, err = capsys.readouterr()
     assert out.startswith("200 statements, 0% of them in 0 contrast groups")
-    assert err.startswith("\n800 problems:\ntiny-0-000: expected an act, came none\n")  # act, region, era, register
+    assert err.startswith(
+        "\n1400 problems:\ntiny-0-000: expected an act, came none\n"
+    )  # act and six fields of the grid
 
 
 def test_check_refuses_a_line_that_breaks_the_schema(tmp_path: Path, capsys: Captured) -> None:
@@ -80,11 +84,14 @@ def test_fit_passes_every_option_on(monkeypatch: pytest.MonkeyPatch, tiny_model:
 
     monkeypatch.setattr(training.fit, "fit", record)
     options = ["--base", "b", "--seed", "5", "--epochs", "2", "--batch-size", "8", "--learning-rate", "0.01"]
-    more = ["--checkpoint-every-s", "1.5", "--labels", "x", "y", "--version", "v2"]
+    more = ["--checkpoint-every-s", "1.5", "--labels", "x", "y", "--version", "v2", "--splits", "s"]
     assert main(["fit", "--data", "a", "c", "--out", "o", *options, *more]) == 0
     assert main(["fit", "--data", "a", "--out", "o"]) == 0
     expected = FitConfig("b", ("x", "y"), 5, 2, 8, 0.01, checkpoint_every_s=1.5)
-    assert calls == [(expected, [Path("a"), Path("c")], Path("o"), "v2"), (FitConfig(), [Path("a")], Path("o"), None)]
+    assert calls == [
+        (expected, [Path("a"), Path("c")], Path("o"), "v2", Path("s")),
+        (FitConfig(), [Path("a")], Path("o"), None, None),
+    ]
     assert capsys.readouterr().out.startswith("version tiny-1 in o\n\n| statements |")
 
 
@@ -118,10 +125,10 @@ def test_rehydrate_writes_statements_and_says_what_is_missing(tmp_path: Path, ca
 def test_released_folder_serves_alike_without_the_trained_weights(tiny_model: Path, tmp_path: Path) -> None:
     before, out = _files(tiny_model), tmp_path / "released"
     assert main(["release", "--model", str(tiny_model), "--out", str(out)]) == 0
-    assert set(_files(out)) == {"README.md", "manifest.json", "model.onnx", "tokenizer.json"}
+    assert set(_files(out)) == {"README.md", "manifest.json", "model.onnx", "statements.json", "tokenizer.json"}
     manifest = read_manifest(out)
     verify_files(out, manifest)
-    assert set(manifest.files) == {"README.md", "model.onnx", "tokenizer.json"}
+    assert set(manifest.files) == {"README.md", "model.onnx", "statements.json", "tokenizer.json"}
     assert replace(manifest, files={}) == replace(read_manifest(tiny_model), files={})
     texts = [row["text"] for row in tiny_rows(20, seed=3)]
     assert Classifier.load(out).classify(texts) == Classifier.load(tiny_model).classify(texts)
@@ -130,7 +137,7 @@ def test_released_folder_serves_alike_without_the_trained_weights(tiny_model: Pa
 
 def test_release_never_overwrites(tiny_model: Path, tmp_path: Path, capsys: Captured) -> None:
     (tmp_path / "file").write_bytes(b"mine")
-    assert "a model is never overwritten" in _refused(["release", "--model", tiny_model, "--out", tmp_path], capsys)
+    assert "exists and is not overwritten" in _refused(["release", "--model", tiny_model, "--out", tmp_path], capsys)
     assert _files(tmp_path) == {"file": b"mine"}
 
 
@@ -144,3 +151,72 @@ def test_incomplete_folder_is_not_released(
     (folder / spoilt).unlink()
     assert reason in _refused(["release", "--model", folder, "--out", tmp_path / "out"], capsys)
     assert not (tmp_path / "out").exists()
+
+
+def test_select_writes_a_round_without_its_reasons(tiny_model: Path, tmp_path: Path, capsys: Captured) -> None:
+    pool = write_rows(
+        tmp_path / "pool.jsonl", [{"text": row["text"], "source": "wire"} for row in tiny_rows(120, seed=5)]
+    )
+    labelled = write_rows(tmp_path / "labelled.jsonl", tiny_rows(40, seed=5))
+    out, reasons = tmp_path / "round" / "1.jsonl", tmp_path / "reasons.jsonl"
+    places = ["--pool", str(pool), "--model", str(tiny_model), "--labelled", str(labelled), "--count", "30"]
+    assert main(["select", *places, "--out", str(out), "--reasons", str(reasons)]) == 0
+    rows, why = ([json.loads(line) for line in path.read_text().splitlines()] for path in (out, reasons))
+    assert capsys.readouterr().out.startswith(f"30 of 80 statements in {out}: ")
+    assert [row["id"] for row in rows] == [row["id"] for row in why]
+    assert {frozenset(row) for row in rows} == {frozenset({"id", "text", "source"})}
+    assert {text_digest(row["text"]) for row in rows}.isdisjoint(text_digest(r["text"]) for r in tiny_rows(40, seed=5))
+    assert {row["reason"] for row in why} == {"likely", "doubtful", "random"}
+    assert "exists and is not overwritten" in _refused(["select", *places, "--out", out], capsys)
+
+
+def test_agreement_compares_two_readers(tmp_path: Path, capsys: Captured) -> None:
+    acts = {"1": ("warn", "warn"), "2": ("report", "call"), "3": ("report", "assess")}
+    paths = [
+        write_rows(tmp_path / f"{reader}.jsonl", [{"id": id_, "act": pair[reader]} for id_, pair in acts.items()])
+        for reader in (0, 1)
+    ]
+    apart = tmp_path / "apart.jsonl"
+    assert main(["agreement", *map(str, paths), "--disagreements", str(apart)]) == 0
+    out = capsys.readouterr().out
+    assert "labels: 3 statements read twice, 66.7% alike" in out
+    assert "acts: 3 statements read twice, 33.3% alike" in out
+    assert out.endswith("0 read only by the first, 0 only by the second\n")
+    first, second = {"label": "none", "act": "report"}, {"label": "de-escalatory", "act": "call"}
+    assert json.loads(apart.read_text()) == {"id": "2", "first": first, "second": second}
+
+
+def test_split_extends_its_files_and_moves_nothing(tmp_path: Path, capsys: Captured) -> None:
+    rows, folder = tiny_rows(200), tmp_path / "splits"
+    some = write_rows(tmp_path / "some.jsonl", rows[:100])
+    assert main(["split", "--data", str(some), "--splits", str(folder)]) == 0
+    before = read_splits(folder)
+    assert main(["split", "--data", str(write_rows(tmp_path / "all.jsonl", rows)), "--splits", str(folder)]) == 0
+    assert before.items() <= read_splits(folder).items()
+    assert f"100 statements added to {folder}: now train 160, validation 20, test 20" in capsys.readouterr().out
+
+
+def test_curve_and_report_are_made_from_files(
+    tiny_base: Path, tiny_model: Path, tiny_corpus: Path, tmp_path: Path, capsys: Captured
+) -> None:
+    rows = [json.loads(line) | {"source": None} for line in tiny_corpus.read_text().splitlines()]
+    data = write_rows(tmp_path / "data.jsonl", rows)
+    splits, report = tmp_path / "splits", tmp_path / "report"
+    assert main(["split", "--data", str(data), "--splits", str(splits)]) == 0
+    corpus = ["--data", str(data), "--splits", str(splits)]
+    recipe = ["--base", str(tiny_base), "--epochs", "1", "--learning-rate", "0.003"]
+    options = ["--sizes", "20", "9999", "--all", "--measure", f"again={data}", "--out", str(report / "curve.jsonl")]
+    assert main(["curve", *corpus, *recipe, *options]) == 0
+    assert re.search(r"^both 160: validation 0\.\d{3}, again 0\.\d{3}$", capsys.readouterr().out, re.MULTILINE)
+    (tmp_path / "real").mkdir()
+    pointer = {"id": "r1", "source": "wire", "label": "none", "first_label": "none", "second_label": "none"}
+    write_rows(tmp_path / "real" / "1.jsonl", [pointer])
+    (tmp_path / "annotations").mkdir()
+    second = [{"id": row["id"], "second_label": row["label"], "second_act": None} for row in rows]
+    write_rows(tmp_path / "annotations" / "1.jsonl", second)
+    places = ["--annotations", str(tmp_path / "annotations"), "--pointers", str(tmp_path / "real")]
+    assert main(["corpus-report", *corpus, *places, "--model", str(tiny_model), "--out", str(report)]) == 0
+    text = (report / "README.md").read_text(encoding="utf-8")
+    assert "200 composed statements and 1 real ones" in text
+    assert "| both | 160 | 0." in text
+    assert "suspects" in text.partition("## Suspected label errors")[2]

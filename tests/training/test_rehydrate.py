@@ -24,8 +24,8 @@ def test_pointers_get_their_texts_back_in_their_own_order(tmp_path: Path) -> Non
     joined = rehydrate([pointers], [texts])
     assert joined.missing == {}
     assert joined.statements == [
-        {"id": "r2", "source": "wire", "document": "1.txt", "label": "none", "text": TEXTS[2]},
-        {"id": "r0", "source": "wire", "document": "1.txt", "label": "none", "text": TEXTS[0]},
+        {"id": "r2", "source": "wire", "document": "1.txt", "label": "none", "act": None, "text": TEXTS[2]},
+        {"id": "r0", "source": "wire", "document": "1.txt", "label": "none", "act": None, "text": TEXTS[0]},
     ]
 
 
@@ -35,6 +35,13 @@ def test_joined_rows_are_statements(tmp_path: Path) -> None:
     joined = write_rows(tmp_path / "joined.jsonl", rehydrate([pointers], [texts]).statements)
     expected = Statement("r0", TEXTS[0], "none", source="wire", document="1.txt")
     assert read_statements([joined], LABELS) == [expected]
+
+
+def test_act_comes_along_and_a_document_need_not_be_known(tmp_path: Path) -> None:
+    pointers = write_rows(tmp_path / "pointers.jsonl", [_pointer(0, act="report", document=None)])
+    texts = write_rows(tmp_path / "texts.jsonl", [{"text": TEXTS[0]}])
+    joined = write_rows(tmp_path / "joined.jsonl", rehydrate([pointers], [texts]).statements)
+    assert read_statements([joined], LABELS) == [Statement("r0", TEXTS[0], "none", act="report", source="wire")]
 
 
 def test_spacing_and_composition_of_accents_do_not_matter(tmp_path: Path) -> None:
@@ -68,7 +75,7 @@ def test_folders_of_pointers_and_texts_are_read(tmp_path: Path) -> None:
     assert [each["id"] for each in joined.statements] == ["r0", "r1", "r2"]
 
 
-@pytest.mark.parametrize("name", ["id", "source", "document", "sha256", "label"])
+@pytest.mark.parametrize("name", ["id", "source", "sha256", "label"])
 def test_pointer_that_lacks_something_is_refused(tmp_path: Path, name: str) -> None:
     pointers = write_rows(tmp_path / "pointers.jsonl", [_pointer(0, **{name: None})])
     texts = write_rows(tmp_path / "texts.jsonl", [{"text": TEXTS[0]}])
@@ -76,7 +83,9 @@ def test_pointer_that_lacks_something_is_refused(tmp_path: Path, name: str) -> N
         rehydrate([pointers], [texts])
 
 
-@pytest.mark.parametrize(("line", "reason"), [("{", r"expected a JSON object \("), ("[]", "JSON object, came list")])
+@pytest.mark.parametrize(
+    ("line", "reason"), [("{", r"expected a JSON object in UTF-8 \("), ("[]", "JSON object, came list")]
+)
 def test_line_that_is_no_object_is_refused_with_file_and_line(tmp_path: Path, line: str, reason: str) -> None:
     good = write_rows(tmp_path / "good.jsonl", [_pointer(0)])
     bad = tmp_path / "bad.jsonl"

@@ -1,6 +1,7 @@
 import random
 from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -10,10 +11,17 @@ from tests.tiny import tiny_rows
 from training.corpus import Statement
 from training.errors import CorpusError
 from training.similarity import near_duplicates
-from training.split import NEAR_DUPLICATE, Split, split_statements
+from training.split import (
+    NEAR_DUPLICATE,
+    PARTS,
+    Split,
+    assign_splits,
+    read_splits,
+    split_statements,
+    write_splits,
+)
 
 STATEMENTS = [Statement(**row) for row in tiny_rows(300)]
-PARTS = ("train", "validation", "test")
 
 
 def _part_of(split: Split) -> dict[str, str]:
@@ -127,3 +135,69 @@ def test_one_group_of_all_statements_is_refused() -> None:
     statements = [replace(each, group="g") for each in STATEMENTS]
     with pytest.raises(CorpusError, match=r"300 statements are too few to split: the .* and the .* part is empty; add"):
         split_statements(statements, 0.1, 0.1)
+
+
+def test_known_part_of_a_statement_stands() -> None:
+    known = {each.id: PARTS[index % 3] for index, each in enumerate(STATEMENTS[:90])}
+    part_of = _part_of(split_statements(STATEMENTS, 0.1, 0.1, known))
+    assert known.items() <= part_of.items()
+    hashed = _part_of(split_statements(STATEMENTS, 0.1, 0.1))
+    rest = {each.id for each in STATEMENTS[90:]}
+    assert {id_: part_of[id_] for id_ in rest} == {id_: hashed[id_] for id_ in rest}
+
+
+def test_new_statement_joins_the_part_of_what_it_is_tied_to() -> None:
+    statements = [*_with({0: {"group": "g"}}), Statement("new", "Something else altogether.", "none", group="g")]
+    for part in PARTS:
+        assert _part_of(split_statements(statements, 0.1, 0.1, {"tiny-0-000": part}))["new"] == part
+
+
+def test_new_statement_tied_to_two_parts_is_left_out() -> None:
+    bridge = Statement("new", "Something else altogether.", "none", group="g", document="d")
+    statements = [*_with({0: {"group": "g"}, 1: {"document": "d"}}), bridge]
+    part_of = _part_of(split_statements(statements, 0.1, 0.1, {"tiny-0-000": "train", "tiny-0-001": "test"}))
+    assert (part_of["tiny-0-000"], part_of["tiny-0-001"]) == ("train", "test")
+    assert "new" not in part_of
+
+
+def test_assigned_parts_are_a_tenth_each_with_the_shares_of_label_and_origin() -> None:
+    real = {index: {"source": "wire", "document": f"d{index // 3}"} for index in range(150)}
+    statements = _with(real)
+    part_of = assign_splits(statements, {}, 10, 17)
+    assert part_of.keys() == {each.id for each in statements}
+    counts = Counter((part_of[each.id], each.label, each.source) for each in statements)
+    for label in {each.label for each in statements}:
+        for source in ("wire", None):
+            assert 2 <= counts["test", label, source] <= 6
+            assert 2 <= counts["validation", label, source] <= 6
+    documents = {index: part_of[STATEMENTS[index].id] for index in range(150)}
+    assert all(len({documents[index] for index in range(start, start + 3)}) == 1 for start in range(0, 150, 3))
+
+
+def test_assigning_again_moves_nothing_and_keeps_ties() -> None:
+    before = assign_splits(STATEMENTS[:200], {}, 10, 17)
+    new = replace(STATEMENTS[250], group="g")
+    old = replace(STATEMENTS[0], group="g")
+    after = assign_splits([old, *STATEMENTS[1:250], new, *STATEMENTS[251:]], before, 10, 17)
+    assert before.items() <= after.items()
+    assert after[new.id] == before[old.id]
+    assert len(after) == 300
+
+
+def test_split_files_give_back_what_was_written(tmp_path: Path) -> None:
+    part_of = {"a": "train", "c": "test", "b": "validation", "d": "train"}
+    write_splits(tmp_path / "splits", part_of)
+    assert (tmp_path / "splits" / "train.txt").read_text() == "a\nd\n"
+    assert read_splits(tmp_path / "splits") == part_of
+
+
+def test_id_in_two_split_files_is_refused(tmp_path: Path) -> None:
+    write_splits(tmp_path, {"a": "train", "b": "test"})
+    (tmp_path / "test.txt").write_text("a\n")
+    with pytest.raises(CorpusError, match=r"test\.txt: 'a' stands in train\.txt as well"):
+        read_splits(tmp_path)
+
+
+def test_missing_split_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(CorpusError, match=r"no file .*train\.txt: expected train\.txt, validation\.txt and test\.txt"):
+        read_splits(tmp_path)

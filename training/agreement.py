@@ -1,0 +1,137 @@
+"""How far two readers of the same statements agree: Krippendorff's alpha over all values and for each by itself.
+
+Nominal alpha after Krippendorff, *Computing Krippendorff's Alpha-Reliability* (2011). The packages that compute it are
+under licences that do not fit this project's, or bring far more than the ten lines that it takes.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from model.labels import label_of_act
+from training.corpus import json_rows
+from training.errors import CorpusError
+
+__all__ = ["Agreement", "Reading", "agreement", "agreement_table", "krippendorff_alpha", "read_readings"]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What one reader said of a statement: a label, and the act that gave it or None."""
+
+    label: str
+    act: str | None = None
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How two readings of the same statements compare.
+
+    Attributes:
+        values: that were given, in the order of the rows and columns of `confusion`.
+        alpha: over all values: 1 is perfect, 0 is chance; None where only one value was ever given.
+        alpha_of: of each value against all others together.
+        agreed: share of the statements to which both gave the same.
+        confusion: counts, rows the first reader's, columns the second's.
+    """
+
+    values: list[str]
+    alpha: float | None
+    alpha_of: dict[str, float | None]
+    agreed: float
+    confusion: npt.NDArray[np.int64]
+
+
+def krippendorff_alpha(counts: npt.NDArray[np.integer[Any]]) -> float | None:
+    """Return nominal alpha, or None where it is undefined because only one value was ever given.
+
+    Args:
+        counts: how many readers gave each value to each statement, shape (statements, values). Statements with fewer
+            than two readers say nothing and are passed over, so readers may have skipped some.
+    """
+    counts = counts[counts.sum(axis=1) >= 2].astype(float)
+    readers = counts.sum(axis=1, keepdims=True)  # (statements, 1)
+    # Pairs of values that two readers gave to one statement; each statement counts as often as it was read.
+    coincidences = (counts / (readers - 1)).T @ counts - np.diag((counts / (readers - 1)).sum(axis=0))
+    given = coincidences.sum(axis=1)  # (values,)
+    total = given.sum()
+    expected = total**2 - (given**2).sum()
+    if expected == 0:
+        return None
+    observed = total - np.trace(coincidences)
+    return float(1 - (total - 1) * observed / expected)
+
+
+def agreement(first: Sequence[str], second: Sequence[str], values: Sequence[str] | None = None) -> Agreement:
+    """Compare two readings of the same statements, in the same order.
+
+    Args:
+        first: the values that the first reader gave.
+        second: the values that the second reader gave.
+        values: all there are, in the order to show them; alphabetical by default. What nobody gave is left out.
+
+    Raises:
+        CorpusError: there is nothing to compare.
+    """
+    if not first:
+        raise CorpusError("expected statements that both have read, came none; are the ids the same in both files?")
+    given = {*first, *second}
+    used = [value for value in values or sorted(given) if value in given]
+    place = {value: index for index, value in enumerate(used)}
+    confusion = np.zeros((len(used), len(used)), dtype=np.int64)
+    np.add.at(confusion, ([place[value] for value in first], [place[value] for value in second]), 1)
+    counts = np.array(
+        [[(one == value) + (other == value) for value in used] for one, other in zip(first, second, strict=True)]
+    )
+    alpha_of = {
+        value: krippendorff_alpha(np.stack([counts[:, column], 2 - counts[:, column]], axis=1))
+        for column, value in enumerate(used)
+    }
+    agreed = float(np.trace(confusion) / len(first))
+    return Agreement(used, krippendorff_alpha(counts), alpha_of, agreed, confusion)
+
+
+def agreement_table(found: Agreement) -> str:
+    """Return the comparison as a Markdown table that is also readable as it stands."""
+    heads = " | ".join(found.values)
+    lines = [
+        f"{found.confusion.sum():,} statements read twice, {found.agreed:.1%} alike; alpha {_shown(found.alpha)}",
+        "",
+        f"| first, then second | {heads} | alpha |",
+        "|" + " --- |" * (len(found.values) + 2),
+    ]
+    lines += [
+        f"| {value} | {' | '.join(map(str, row))} | {_shown(found.alpha_of[value])} |"
+        for value, row in zip(found.values, found.confusion.tolist(), strict=True)
+    ]
+    return "\n".join(lines)
+
+
+def _shown(alpha: float | None) -> str:
+    return "undefined" if alpha is None else f"{alpha:.3f}"
+
+
+def read_readings(path: Path) -> dict[str, Reading]:
+    """Return what one reader said of each id: its label, and its act or None.
+
+    An act without a label stands for the label that it belongs to.
+
+    Raises:
+        CorpusError: naming file and line of what is no reading, contradicts itself or comes twice.
+    """
+    readings: dict[str, Reading] = {}
+    for place, row in json_rows([path]):
+        id_, act = row.get("id"), row.get("act")
+        label = row.get("label") or label_of_act(act)
+        if not isinstance(id_, str) or not isinstance(label, str):
+            raise CorpusError(f"{place}: expected an 'id' and a 'label' or an 'act' of the codebook, came {row}")
+        if act is not None and label_of_act(act) not in {None, label}:
+            raise CorpusError(f"{place}: {id_!r} has the label {label} and the act {act}, which is {label_of_act(act)}")
+        if id_ in readings:
+            raise CorpusError(f"{place}: {id_!r} was read before; keep one reading")
+        readings[id_] = Reading(label, act)
+    return readings

@@ -1,0 +1,91 @@
+"""Commands on versions of the model: fit, evaluate, release."""
+
+import argparse
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+from model.artifact import MANIFEST, file_digests, locate_model, read_manifest, verify_files, write_manifest
+from model.classifier import Classifier
+from training.card import model_card
+from training.commands.files import refuse_existing
+from training.config import FitConfig
+from training.corpus import read_statements
+from training.evaluate import evaluate, table
+
+__all__ = ["OPTIONS", "Commands", "add_config_options", "add_version_commands", "config_from"]
+
+OPTIONS = ("base", "seed", "epochs", "batch_size", "learning_rate", "checkpoint_every_s")
+"""Fields of `FitConfig` that the command line sets."""
+
+Commands = argparse._SubParsersAction  # argparse has no public name for what `add_subparsers` returns
+
+
+def add_version_commands(commands: "Commands[argparse.ArgumentParser]") -> None:
+    """Add fit, evaluate and release."""
+    fit = commands.add_parser("fit", help="train, calibrate, export and measure one version")
+    fit.add_argument("--data", type=Path, nargs="+", required=True, help="files or folders of labelled statements")
+    fit.add_argument("--out", type=Path, required=True, help="folder to write; run again to go on after a kill")
+    fit.add_argument("--splits", type=Path, help="folder of split files; what they do not name is split by hash")
+    fit.add_argument("--labels", nargs="+", help="the label set, in the order of the outputs")
+    fit.add_argument("--version", help="name of the version; today's date by default")
+    add_config_options(fit)
+    fit.set_defaults(run=_fit)
+
+    evaluate_command = commands.add_parser("evaluate", help="scores of a model on labelled statements")
+    evaluate_command.add_argument("--model", required=True, help="name of a shipped model, or a folder")
+    evaluate_command.add_argument("--data", type=Path, nargs="+", required=True)
+    evaluate_command.add_argument("--json", action="store_true", help="print JSON in place of a table")
+    evaluate_command.set_defaults(run=_evaluate)
+
+    release = commands.add_parser("release", help="copy what serving needs of a version into a new folder")
+    release.add_argument("--model", type=Path, required=True, help="folder that `fit` has written")
+    release.add_argument("--out", type=Path, required=True, help="new folder")
+    release.set_defaults(run=_release)
+
+
+def add_config_options(command: argparse.ArgumentParser) -> None:
+    """Add the settings of a training run."""
+    for name in OPTIONS:
+        default = FitConfig.__dataclass_fields__[name].default
+        command.add_argument(
+            f"--{name.replace('_', '-')}", type=type(default), default=default, help=f"default {default}"
+        )
+
+
+def config_from(options: argparse.Namespace) -> FitConfig:
+    """Return the settings that the command line gave."""
+    return FitConfig(**{name: getattr(options, name) for name in OPTIONS})
+
+
+def _fit(options: argparse.Namespace) -> int:
+    from training.fit import fit  # torch and transformers take seconds to import, which no other command needs
+
+    config = config_from(options)
+    if options.labels:
+        config = replace(config, labels=tuple(options.labels))
+    manifest = fit(config, options.data, options.out, options.version, options.splits)
+    print(f"version {manifest.version} in {options.out}\n\n{table(manifest.metrics)}")
+    if absent := manifest.data["absent"]:
+        print(f"\n{absent:,} statements that {options.splits} names were not in --data: this version did without them.")
+    return 0
+
+
+def _evaluate(options: argparse.Namespace) -> int:
+    classifier = Classifier.load(locate_model(options.model))
+    metrics = evaluate(classifier, read_statements(options.data, classifier.labels))
+    print(json.dumps(metrics, indent=2) if options.json else table(metrics))
+    return 0
+
+
+def _release(options: argparse.Namespace) -> int:
+    from training.fit import CARD, TRANSFORMER  # see _fit
+
+    manifest = read_manifest(options.model)
+    verify_files(options.model, manifest)
+    refuse_existing(options.out)
+    shutil.copytree(options.model, options.out, ignore=shutil.ignore_patterns(TRANSFORMER, MANIFEST))
+    (options.out / CARD).write_text(model_card(manifest), encoding="utf-8")
+    write_manifest(options.out, replace(manifest, files=file_digests(options.out)))
+    return 0

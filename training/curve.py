@@ -1,0 +1,92 @@
+"""How a model's scores grow with its corpus: composed statements alone, real ones alone, and both.
+
+Every point is a network of its own, fine-tuned by the same recipe on a nested sample of the training split and scored
+on the validation split; the test split has no part in it. Points are appended to a file as they come, and those that
+stand there already are not computed again, so that a curve of hours may be interrupted.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Literal
+
+import torch
+from sklearn.metrics import f1_score
+
+from training.base import locate_base
+from training.config import FitConfig
+from training.corpus import Statement, json_rows
+from training.errors import CorpusError
+from training.finetune import finetune, predict_logits
+from training.inputs import load_encoder, tokenise
+from training.split import Split
+
+__all__ = ["ORIGINS", "Origin", "learning_curve", "read_curve", "sample"]
+
+Origin = Literal["composed", "real", "both"]
+ORIGINS: tuple[Origin, ...] = ("composed", "real", "both")
+
+
+def sample(statements: Sequence[Statement], origin: Origin, size: int | None) -> list[Statement]:
+    """Return `size` statements of an origin, or all for None; a smaller sample lies within a larger one.
+
+    Raises:
+        CorpusError: there are not so many.
+    """
+    kept = [each for each in statements if origin == "both" or (origin == "composed") == (each.source is None)]
+    if not kept or (size is not None and size > len(kept)):
+        raise CorpusError(f"expected {size or 'some'} statements of origin {origin!r} to train on, came {len(kept)}.")
+    by_hash = sorted(kept, key=lambda each: hashlib.sha256(f"curve:{each.id}".encode()).digest())
+    return by_hash[:size]
+
+
+def read_curve(path: Path) -> list[dict[str, Any]]:
+    """Return the points that stand in a file, or none where there is no file."""
+    return [row for _, row in json_rows([path])] if path.exists() and path.stat().st_size else []
+
+
+def learning_curve(
+    config: FitConfig,
+    split: Split,
+    points: Sequence[tuple[Origin, int | None]],
+    measured: Mapping[str, Sequence[Statement]],
+    path: Path,
+) -> Iterator[dict[str, Any]]:
+    """Compute the points that `path` lacks, append each to it, and yield it.
+
+    Args:
+        config: of every network.
+        split: whose training part is sampled; `validation` is always measured.
+        points: origin and size of each sample; None for all there is.
+        measured: further sets to measure on, by name.
+        path: file of points, one JSON object a line: `origin`, `size`, `seed`, `base`, and `macro_f1` by set.
+    """
+    done = {(row["origin"], row["size"], row["seed"], row["base"]) for row in read_curve(path)}
+    for origin, size in points:
+        chosen = sample(split.train, origin, size)
+        if (origin, len(chosen), config.seed, config.base) not in done:
+            scores = _scores(config, chosen, {"validation": split.validation, **measured})
+            row = {"origin": origin, "size": len(chosen), "seed": config.seed, "base": config.base, "macro_f1": scores}
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(row) + "\n")
+            yield row
+
+
+def _scores(
+    config: FitConfig, chosen: Sequence[Statement], measured: Mapping[str, Sequence[Statement]]
+) -> dict[str, float]:
+    torch.manual_seed(config.seed)
+    tokenizer, network = load_encoder(locate_base(config.base), config.labels)
+    run = hashlib.sha256("".join(each.id for each in chosen).encode()).hexdigest()
+    with TemporaryDirectory() as scratch:  # a point is short: nothing of it is kept but its scores
+        finetune(network, tokenise(chosen, tokenizer, config), config, Path(scratch), run)
+    scores = {}
+    for name, statements in measured.items():
+        tokens = tokenise(statements, tokenizer, config)
+        said = predict_logits(network, tokens["input_ids"]).argmax(dim=1).numpy()
+        present = sorted(set(tokens["label"]))
+        scores[name] = round(float(f1_score(tokens["label"], said, labels=present, average="macro")), 4)
+    return scores
