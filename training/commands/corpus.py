@@ -15,7 +15,7 @@ from model.classifier import Classifier
 from training.agreement import Reading, agreement, agreement_table, read_readings
 from training.check import check_corpus
 from training.commands.files import refuse_existing, write_new
-from training.commands.versions import Commands, add_config_options, config_from
+from training.commands.versions import add_config_options, config_from
 from training.config import FitConfig
 from training.corpus import Statement, json_rows, read_statements
 from training.evaluate import predict
@@ -27,7 +27,7 @@ from training.suspects import Suspect, find_suspects
 __all__ = ["add_corpus_commands"]
 
 
-def add_corpus_commands(commands: "Commands[argparse.ArgumentParser]") -> None:
+def add_corpus_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Add every command on the corpus."""
     check = commands.add_parser("check", help="check a corpus that has every field of data/README.md")
     check.add_argument("data", type=Path, nargs="+")

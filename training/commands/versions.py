@@ -14,15 +14,13 @@ from training.config import FitConfig
 from training.corpus import read_statements
 from training.evaluate import evaluate, table
 
-__all__ = ["OPTIONS", "Commands", "add_config_options", "add_version_commands", "config_from"]
+__all__ = ["OPTIONS", "add_config_options", "add_version_commands", "config_from"]
 
 OPTIONS = ("base", "seed", "epochs", "batch_size", "learning_rate", "checkpoint_every_s")
 """Fields of `FitConfig` that the command line sets."""
 
-Commands = argparse._SubParsersAction  # argparse has no public name for what `add_subparsers` returns
 
-
-def add_version_commands(commands: "Commands[argparse.ArgumentParser]") -> None:
+def add_version_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Add fit, evaluate and release."""
     fit = commands.add_parser("fit", help="train, calibrate, export and measure one version")
     fit.add_argument("--data", type=Path, nargs="+", required=True, help="files or folders of labelled statements")
