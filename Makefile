@@ -27,7 +27,7 @@ check: $(VENV)/dev.stamp ## style, types, architecture, corpus
 train: $(VENV)/train.stamp ## train a version from scratch into OUT
 	mkdir -p models
 	$(if $(TEXTS),rm -f models/real.jsonl && $(BIN)/python -m training rehydrate --texts $(TEXTS) --out models/real.jsonl)
-	$(BIN)/python -m training fit --data data/statements $(if $(TEXTS),models/real.jsonl) --out $(OUT)
+	$(BIN)/python -m training fit --data data/statements $(if $(TEXTS),models/real.jsonl) --splits data/splits --out $(OUT)
 
 docker: ## build both images and run them for real
 	bash tests/docker.sh
