@@ -100,3 +100,11 @@ def test_pointers_hold_no_text() -> None:
 def test_no_composed_statement_is_a_real_one() -> None:
     real = {row["sha256"] for row in _rows("real")}
     assert [row["id"] for row in _rows("statements") if text_digest(row["text"]) in real] == []
+
+
+def test_report_is_of_the_corpus_as_it_is() -> None:
+    # Whoever changes the data makes the report again: `python -m training corpus-report`.
+    report = (DATA / "report" / "README.md").read_text(encoding="utf-8")
+    composed, real = len(_rows("statements")), len(_rows("real"))
+    assert f"{composed:,} composed statements and {real:,} real ones" in report
+    assert set(re.findall(r"\]\((\w+\.svg)\)", report)) <= {path.name for path in (DATA / "report").iterdir()}
