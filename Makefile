@@ -22,7 +22,7 @@ check: $(VENV)/dev.stamp ## style, types, architecture, corpus
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m training check data/statements
+	$(BIN)/python -m training check data/statements --splits data/splits
 
 train: $(VENV)/train.stamp ## train a version from scratch into OUT
 	mkdir -p models

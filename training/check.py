@@ -1,7 +1,7 @@
 """Checks of the project's own corpus: what data/README.md promises of it, a program holds it to."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import median
 
@@ -33,6 +33,9 @@ _MAX_IMBALANCE = 0.02
 _WORDS = (3, 75)
 _GROUP_SIZES = range(2, 5)
 _MAX_MEDIAN_LENGTH_RATIO = 1.25
+# Near duplicates, as `training.similarity` returns them: two indices and the overlap.
+_Pairs = Sequence[tuple[int, int, float]]
+
 GRID = {  # fields of a composed statement, and what each may be
     "region": REGIONS,
     "era": ERAS,
@@ -43,14 +46,20 @@ GRID = {  # fields of a composed statement, and what each may be
 }
 
 
-def check_corpus(paths: Sequence[Path]) -> tuple[list[str], list[str]]:
+def check_corpus(paths: Sequence[Path], known: Mapping[str, str] | None = None) -> tuple[list[str], list[str]]:
     """Return what is wrong with a corpus, and a description of it, each as lines for a person.
+
+    Args:
+        paths: files and folders of statements.
+        known: the part of each statement that has one, as `training.split.read_splits` returns it.
 
     Raises:
         CorpusError: a line breaks the schema.
     """
     statements = read_statements(paths, LABELS)
+    alike = near_duplicates([each.text for each in statements], NEAR_DUPLICATE)
     problems = [problem for check in _CHECKS for problem in check(statements)]
+    problems += [*_check_duplicates(statements, alike), *_check_leaks(statements, alike, known or {})]
     return problems, _describe(statements)
 
 
@@ -68,13 +77,13 @@ def _check_fields(statements: Sequence[Statement]) -> Iterator[str]:
             yield f"{statement.id}: expected NFC and single spaces; write {normalise_text(statement.text)!r}"
 
 
-def _check_duplicates(statements: Sequence[Statement]) -> Iterator[str]:
+def _check_duplicates(statements: Sequence[Statement], alike: _Pairs) -> Iterator[str]:
     first: dict[str, str] = {}
     for statement in statements:
         text = normalise_text(statement.text).casefold()
         if (earlier := first.setdefault(text, statement.id)) != statement.id:
             yield f"{statement.id} repeats {earlier}"
-    for i, j, overlap in near_duplicates([each.text for each in statements], NEAR_DUPLICATE):
+    for i, j, overlap in alike:
         one, other = statements[i], statements[j]
         # The members of a contrast group are meant to be alike, and are kept in one split.
         if one.group is None or one.group != other.group:
@@ -93,16 +102,16 @@ def _check_groups(statements: Sequence[Statement]) -> Iterator[str]:
             yield f"group {name}: expected at least two labels, came only {members[0].label}"
 
 
-def _check_leaks(statements: Sequence[Statement]) -> Iterator[str]:
+def _check_leaks(statements: Sequence[Statement], alike: _Pairs, known: Mapping[str, str]) -> Iterator[str]:
     config = FitConfig()
-    split = split_statements(statements, config.validation_share, config.test_share)
+    split = split_statements(statements, config.validation_share, config.test_share, known)
     part_of = {each.id: name for name in ("train", "validation", "test") for each in getattr(split, name)}
     part_of_group: dict[str, str] = {}
     for statement in statements:
         part = part_of.get(statement.id)
         if statement.group is not None and part is not None and part_of_group.setdefault(statement.group, part) != part:
             yield f"group {statement.group} spans the splits {part_of_group[statement.group]} and {part}"
-    for i, j, overlap in near_duplicates([each.text for each in statements], NEAR_DUPLICATE):
+    for i, j, overlap in alike:
         one, other = statements[i].id, statements[j].id
         if one in part_of and other in part_of and part_of[one] != part_of[other]:
             yield f"{one} in {part_of[one]} and {other} in {part_of[other]} share {overlap:.0%} of their word triples"
@@ -131,7 +140,7 @@ def _median_words(statements: Sequence[Statement], label: str) -> float:
     return median(len(each.text.split()) for each in statements if each.label == label)
 
 
-_CHECKS = (_check_fields, _check_duplicates, _check_groups, _check_leaks, _check_openings, _check_balance)
+_CHECKS = (_check_fields, _check_groups, _check_openings, _check_balance)
 
 
 def cue_pipeline() -> Pipeline:

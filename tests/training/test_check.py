@@ -6,13 +6,11 @@ from typing import Any
 
 import pytest
 
-import training.check
 from model.labels import ACTS, LABELS
 from tests.tiny import tiny_rows, write_rows
 from training.check import check_corpus, cue_score
 from training.corpus import CONFRONTATIONS, ERAS, EXPLICITNESS, REGIONS, REGISTERS, SPEAKERS, Statement
 from training.errors import CorpusError
-from training.split import Split
 
 Rows = list[dict[str, Any]]
 
@@ -108,14 +106,12 @@ def test_members_of_one_contrast_group_may_be_alike(tmp_path: Path) -> None:
     assert _problems(rows, tmp_path) == []
 
 
-def test_leak_between_splits_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def leaky(statements: list[Statement], validation_share: float, test_share: float) -> Split:
-        return Split(statements[2:], statements[1:2], statements[:1])
-
+def test_leak_between_given_splits_is_found(tmp_path: Path) -> None:
     rows = _good()
     rows[1]["text"] = " ".join([*rows[0]["text"].split()[:8], "instead."])
-    monkeypatch.setattr(training.check, "split_statements", leaky)
-    assert _problems(rows, tmp_path) == [
+    known = {row["id"]: ("test", "validation")[index] if index < 2 else "train" for index, row in enumerate(rows)}
+    problems, _ = check_corpus([write_rows(tmp_path / "corpus.jsonl", rows)], known)
+    assert problems == [
         "group g0 spans the splits test and validation",
         "tiny-0-000 in test and tiny-0-001 in validation share 67% of their word triples",
     ]

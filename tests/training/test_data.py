@@ -23,7 +23,7 @@ def _rows(folder: str) -> list[dict[str, Any]]:
 
 @pytest.mark.skipif(not list((DATA / "statements").glob("*.jsonl")), reason="this checkout holds no statements")
 def test_composed_statements_keep_what_the_data_card_promises() -> None:
-    problems, _ = check_corpus([DATA / "statements"])
+    problems, _ = check_corpus([DATA / "statements"], read_splits(DATA / "splits"))
     assert problems == []
 
 

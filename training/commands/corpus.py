@@ -31,6 +31,7 @@ def add_corpus_commands(commands: "argparse._SubParsersAction[argparse.ArgumentP
     """Add every command on the corpus."""
     check = commands.add_parser("check", help="check a corpus that has every field of data/README.md")
     check.add_argument("data", type=Path, nargs="+")
+    check.add_argument("--splits", type=Path, help="folder of split files; what they do not name is split by hash")
     check.set_defaults(run=_check)
 
     join = commands.add_parser("rehydrate", help="join labels and pointers with texts that are kept elsewhere")
@@ -89,7 +90,7 @@ def _add_corpus(command: argparse.ArgumentParser) -> None:
 
 
 def _check(options: argparse.Namespace) -> int:
-    problems, description = check_corpus(options.data)
+    problems, description = check_corpus(options.data, read_splits(options.splits) if options.splits else None)
     print("\n".join(description))
     if problems:
         sys.stderr.write("\n".join([f"\n{len(problems)} problems:", *problems]) + "\n")
