@@ -26,6 +26,7 @@ __all__ = ["ReportInputs", "corpus_report"]
 Table = list[list[object]]
 
 _MAX_SUSPECTS = 60
+_KINDS = 10
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,7 @@ class ReportInputs:
         split: of both.
         curve: points of `training.curve`; none where none was computed.
         suspects: labels that a model doubts.
+        answers: validation statements with what that model says of each.
         decisions: by id, what was decided on a suspect, as text.
     """
 
@@ -50,6 +52,7 @@ class ReportInputs:
     split: Split
     curve: Sequence[Mapping[str, Any]] = ()
     suspects: Sequence[Suspect] = ()
+    answers: Sequence[tuple[Statement, str]] = ()
     decisions: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -70,6 +73,7 @@ def corpus_report(inputs: ReportInputs, folder: Path) -> None:
         ("## Openings", _openings(inputs.composed)),
         ("## What a bag of words knows", _bag_of_words(inputs)),
         ("## Learning curves", _curve(inputs.curve, folder)),
+        ("## What a model gets wrong most", _errors(inputs.answers)),
         ("## Suspected label errors", _suspects(inputs)),
     ]
     text = "\n\n".join("\n".join([heading, "", *lines]) for heading, lines in sections)
@@ -282,6 +286,27 @@ def _curve(curve: Sequence[Mapping[str, Any]], folder: Path) -> list[str]:
         "![curve](curve.svg)",
         "",
         *_table(head, rows),
+    ]
+
+
+def _errors(answers: Sequence[tuple[Statement, str]]) -> list[str]:
+    if not answers:
+        return ["Not computed: give `--model`."]
+    kinds = [("composed" if each.source is None else "real", each.label, str(each.act)) for each, _ in answers]
+    wrong = Counter(kind for kind, (each, said) in zip(kinds, answers, strict=True) if said != each.label)
+    said_of: dict[tuple[str, str, str], Counter[str]] = {}
+    for kind, (each, said) in zip(kinds, answers, strict=True):
+        if said != each.label:
+            said_of.setdefault(kind, Counter())[said] += 1
+    counts = Counter(kinds)
+    rows = [
+        [*kind, counts[kind], missed, f"{missed / counts[kind]:.0%}", said_of[kind].most_common(1)[0][0]]
+        for kind, missed in wrong.most_common(_KINDS)
+    ]
+    return [
+        f"Of {len(answers):,} validation statements {wrong.total():,} are wrong. The kinds with the most errors:",
+        "",
+        *_table(["origin", "label", "act", "statements", "wrong", "share", "most often called"], rows),
     ]
 
 

@@ -100,6 +100,21 @@ def test_curve_and_suspects_are_shown_where_they_were_computed(inputs: ReportInp
     assert "| x1 | none | deterrent | 0.010 | kept |" in sections["Suspected label errors"]
 
 
+def test_kinds_with_the_most_errors_come_first(inputs: ReportInputs, tmp_path: Path) -> None:
+    right = [(each, each.label) for each in inputs.composed]
+    assert "Not computed" in _sections(inputs, tmp_path)["What a model gets wrong most"]
+    calls = [each for each in inputs.composed if each.act == "call"]
+    reassurances = [each for each in inputs.composed if each.act == "reassure"]
+    wrong = [*[(each, "none") for each in calls[:3]], (reassurances[0], "deterrent")]
+    missed = {each.id for each, _ in wrong}
+    answers = [*wrong, *[pair for pair in right if pair[0].id not in missed]]
+    said = _sections(replace(inputs, answers=answers), tmp_path)["What a model gets wrong most"]
+    assert "Of 160 validation statements 4 are wrong" in said
+    share = f"{3 / len(calls):.0%}"
+    assert said.splitlines()[6] == f"| composed | de-escalatory | call | {len(calls)} | 3 | {share} | none |"
+    assert f"| composed | de-escalatory | reassure | {len(reassurances)} | 1 |" in said
+
+
 def test_every_plot_that_is_shown_is_there_and_the_same_each_time(inputs: ReportInputs, tmp_path: Path) -> None:
     files = []
     for name in ("a", "b"):

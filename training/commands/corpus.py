@@ -188,6 +188,7 @@ def _report(options: argparse.Namespace) -> int:
     statements, split = _corpus(options)
     composed = [each for each in statements if each.source is None]
     decisions = options.out / "decisions.jsonl"
+    suspects, answers = _unseen(options.model, statements) if options.model else ([], [])
     inputs = ReportInputs(
         composed=composed,
         real=[each for each in statements if each.source is not None],
@@ -195,7 +196,8 @@ def _report(options: argparse.Namespace) -> int:
         readings=({each.id: Reading(each.label, each.act) for each in composed}, _annotations(options.annotations)),
         split=split,
         curve=read_curve(options.out / "curve.jsonl"),
-        suspects=_suspects(options.model, statements) if options.model else [],
+        suspects=suspects,
+        answers=answers,
         decisions={row["id"]: row["decision"] for _, row in json_rows([decisions])} if decisions.exists() else {},
     )
     corpus_report(inputs, options.out)
@@ -207,12 +209,15 @@ def _annotations(folder: Path) -> dict[str, Reading]:
     return {row["id"]: Reading(row["second_label"], row["second_act"]) for _, row in json_rows([folder])}
 
 
-def _suspects(model: Path, statements: list[Statement]) -> list[Suspect]:
-    """Return the suspects among the statements that a version was not trained on, as it records them itself."""
+def _unseen(model: Path, statements: list[Statement]) -> tuple[list[Suspect], list[tuple[Statement, str]]]:
+    """Return what a version, as it records itself, was not trained on: the suspects, and its answers on validation."""
     from training.fit import STATEMENTS  # torch takes seconds to import
 
     classifier = Classifier.load(model)
     parts: dict[str, Any] = json.loads((model / STATEMENTS).read_text(encoding="utf-8"))
-    held = {*parts["validation"], *parts["test"]}
-    unseen = [each for each in statements if each.id in held]
-    return find_suspects(unseen, predict(classifier, {each.id: each.text for each in unseen}), classifier.labels)
+    validation, test = set(parts["validation"]), set(parts["test"])
+    held = [each for each in statements if each.id in validation | test]
+    predictions = predict(classifier, {each.id: each.text for each in held})
+    pairs = zip(held, predictions, strict=True)
+    answers = [(each, said.label) for each, said in pairs if each.id in validation]
+    return find_suspects(held, predictions, classifier.labels), answers
