@@ -16,7 +16,7 @@ from model.labels import label_of_act
 from training.corpus import json_rows
 from training.errors import CorpusError
 
-__all__ = ["Agreement", "Reading", "agreement", "agreement_table", "krippendorff_alpha", "read_readings"]
+__all__ = ["Agreement", "Reading", "agreement", "agreement_table", "krippendorff_alpha", "read_readings", "shown_alpha"]
 
 
 @dataclass(frozen=True)
@@ -99,19 +99,20 @@ def agreement_table(found: Agreement) -> str:
     """Return the comparison as a Markdown table that is also readable as it stands."""
     heads = " | ".join(found.values)
     lines = [
-        f"{found.confusion.sum():,} statements read twice, {found.agreed:.1%} alike; alpha {_shown(found.alpha)}",
+        f"{found.confusion.sum():,} statements read twice, {found.agreed:.1%} alike; alpha {shown_alpha(found.alpha)}",
         "",
         f"| first, then second | {heads} | alpha |",
         "|" + " --- |" * (len(found.values) + 2),
     ]
     lines += [
-        f"| {value} | {' | '.join(map(str, row))} | {_shown(found.alpha_of[value])} |"
+        f"| {value} | {' | '.join(map(str, row))} | {shown_alpha(found.alpha_of[value])} |"
         for value, row in zip(found.values, found.confusion.tolist(), strict=True)
     ]
     return "\n".join(lines)
 
 
-def _shown(alpha: float | None) -> str:
+def shown_alpha(alpha: float | None) -> str:
+    """Return an alpha for a table: three digits, or `undefined`."""
     return "undefined" if alpha is None else f"{alpha:.3f}"
 
 

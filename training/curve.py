@@ -8,6 +8,7 @@ stand there already are not computed again, so that a curve of hours may be inte
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal
@@ -17,7 +18,7 @@ from sklearn.metrics import f1_score
 
 from training.base import locate_base
 from training.config import FitConfig
-from training.corpus import Statement, json_rows
+from training.corpus import Statement, fingerprint, json_rows
 from training.errors import CorpusError
 from training.finetune import finetune, predict_logits
 from training.inputs import load_encoder, tokenise
@@ -61,14 +62,17 @@ def learning_curve(
         split: whose training part is sampled; `validation` is always measured.
         points: origin and size of each sample; None for all there is.
         measured: further sets to measure on, by name.
-        path: file of points, one JSON object a line: `origin`, `size`, `seed`, `base`, and `macro_f1` by set.
+        path: file of points, one JSON object a line: `origin`, `size`, `seed`, `base`, `macro_f1` by set, and `run`,
+            which tells the sample and the settings: where either has changed, a point is computed anew.
     """
-    done = {(row["origin"], row["size"], row["seed"], row["base"]) for row in read_curve(path)}
+    done = {row["run"] for row in read_curve(path)}
     for origin, size in points:
         chosen = sample(split.train, origin, size)
-        if (origin, len(chosen), config.seed, config.base) not in done:
-            scores = _scores(config, chosen, {"validation": split.validation, **measured})
-            row = {"origin": origin, "size": len(chosen), "seed": config.seed, "base": config.base, "macro_f1": scores}
+        run = hashlib.sha256(json.dumps([asdict(config), origin, fingerprint(chosen)]).encode()).hexdigest()
+        if run not in done:
+            scores = _scores(config, chosen, {"validation": split.validation, **measured}, run)
+            row: dict[str, Any] = {"origin": origin, "size": len(chosen), "seed": config.seed, "base": config.base}
+            row |= {"macro_f1": scores, "run": run}
             path.parent.mkdir(parents=True, exist_ok=True)
             with path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(row) + "\n")
@@ -76,11 +80,10 @@ def learning_curve(
 
 
 def _scores(
-    config: FitConfig, chosen: Sequence[Statement], measured: Mapping[str, Sequence[Statement]]
+    config: FitConfig, chosen: Sequence[Statement], measured: Mapping[str, Sequence[Statement]], run: str
 ) -> dict[str, float]:
     torch.manual_seed(config.seed)
     tokenizer, network = load_encoder(locate_base(config.base), config.labels)
-    run = hashlib.sha256("".join(each.id for each in chosen).encode()).hexdigest()
     with TemporaryDirectory() as scratch:  # a point is short: nothing of it is kept but its scores
         finetune(network, tokenise(chosen, tokenizer, config), config, Path(scratch), run)
     scores = {}

@@ -13,9 +13,10 @@ from typing import Any
 from sklearn.metrics import f1_score
 
 from model.labels import ACTS, LABELS, label_of_act
-from training.agreement import Agreement, Reading, agreement, agreement_table
+from training.agreement import Agreement, Reading, agreement, agreement_table, shown_alpha
 from training.check import GRID, cue_pipeline, cue_score
 from training.corpus import Statement
+from training.errors import CorpusError
 from training.plots import plot_counts, plot_curve, plot_lengths
 from training.similarity import near_duplicates
 from training.split import NEAR_DUPLICATE, PARTS, Split
@@ -57,7 +58,13 @@ class ReportInputs:
 
 
 def corpus_report(inputs: ReportInputs, folder: Path) -> None:
-    """Write `README.md` and its plots into `folder`."""
+    """Write `README.md` and its plots into `folder`.
+
+    Raises:
+        CorpusError: there are no composed statements.
+    """
+    if not inputs.composed:
+        raise CorpusError("expected composed statements, those without a source, to report on, came none.")
     folder.mkdir(parents=True, exist_ok=True)
     sections = [
         (
@@ -104,7 +111,7 @@ def _counts(inputs: ReportInputs, folder: Path) -> list[str]:
     slices = _by_label([(each.id.rpartition("-")[0], each.label) for each in inputs.composed])
     plot_counts(sources | {"composed": _total(slices)}, "Statements by source and label", folder / "sources.svg")
     missing = len(inputs.pointers) - len(inputs.real)
-    acts = Counter(each.act for each in inputs.composed) + Counter()
+    acts = Counter(each.act for each in inputs.composed)
     real_acts = Counter(row.get("act") for row in inputs.pointers)
     act_rows = [[label, act, acts[act], real_acts[act]] for label in LABELS for act in ACTS[label]]
     return [
@@ -196,15 +203,11 @@ def _act_lines(pairs: Sequence[tuple[Reading, Reading]]) -> list[str]:
     acts = [act for label in LABELS for act in ACTS[label]]
     found = agreement([one for one, _ in named], [other for _, other in named], acts)
     rows = [
-        [label_of_act(act), act, int(found.confusion[index].sum()), _alpha(found.alpha_of[act])]
+        [label_of_act(act), act, int(found.confusion[index].sum()), shown_alpha(found.alpha_of[act])]
         for index, act in enumerate(found.values)
     ]
-    head = f"Acts: {len(named):,} named by both, {found.agreed:.1%} alike; alpha {_alpha(found.alpha)}"
+    head = f"Acts: {len(named):,} named by both, {found.agreed:.1%} alike; alpha {shown_alpha(found.alpha)}"
     return [head, "", *_table(["label", "act", "by the first", "alpha"], rows), ""]
-
-
-def _alpha(value: float | None) -> str:
-    return "undefined" if value is None else f"{value:.3f}"
 
 
 def _split(split: Split) -> list[str]:
@@ -250,8 +253,8 @@ def _bag_of_words(inputs: ReportInputs) -> list[str]:
             [each for each in part if (each.source is None) in kept] for part in (inputs.split.train, inputs.split.test)
         )
         if train and test:
-            said = cue_pipeline().fit([each.text for each in train], [each.label for each in train])
-            said = said.predict([each.text for each in test])
+            bag_of_words = cue_pipeline().fit([each.text for each in train], [each.label for each in train])
+            said = bag_of_words.predict([each.text for each in test])
             rows.append(
                 [name, len(train), len(test), f"{f1_score([each.label for each in test], said, average='macro'):.3f}"]
             )

@@ -55,8 +55,9 @@ def read_pool(paths: Iterable[Path], labelled: Iterable[Path] = ()) -> list[dict
             out, as is a text that comes twice.
 
     Raises:
-        CorpusError: naming file and line of what has no text.
+        CorpusError: naming file and line of what has no text, or an id that another text has.
     """
+    ids: set[str] = set()
     seen = {_digest(row, place) for place, row in json_rows(labelled)}
     pool = []
     for place, row in json_rows(paths):
@@ -66,6 +67,9 @@ def read_pool(paths: Iterable[Path], labelled: Iterable[Path] = ()) -> list[dict
         if digest not in seen:
             seen.add(digest)
             pool.append({"id": f"r{digest[:12]}"} | row | {"text": normalise_text(text)})
+            if (id_ := pool[-1]["id"]) in ids:
+                raise CorpusError(f"{place}: the id {id_!r} was used before, for another text; give each its own")
+            ids.add(id_)
     return pool
 
 
@@ -99,7 +103,12 @@ def select(
         shares: of each label among the `likely` picks.
         count: how many to choose.
         seed: of the random picks and of the order.
+
+    Raises:
+        CorpusError: fewer than one was asked for.
     """
+    if count < 1:
+        raise CorpusError(f"expected to choose one statement or more, came a count of {count}.")
     generator = np.random.default_rng(seed)
     picks: dict[int, Pick] = {}
     for reason, label, order, wanted in _queues(probabilities, shares, count, generator):

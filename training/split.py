@@ -87,7 +87,7 @@ def split_statements(
     parts: dict[str, list[Statement]] = {part: [] for part in PARTS}
     for statement, key in zip(kept, keys, strict=True):
         tied = parts_of_key.get(key) or {_hashed_part(key, validation_share, test_share)}
-        part = known.get(statement.id) or (tied.copy().pop() if len(tied) == 1 else None)
+        part = known.get(statement.id) or (next(iter(tied)) if len(tied) == 1 else None)
         if part is not None:
             parts[part].append(statement)
     empty = [name for name, part in parts.items() if not part]
@@ -117,7 +117,8 @@ def _hashed_part(key: str, validation_share: float, test_share: float) -> str:
 def assign_splits(statements: Sequence[Statement], known: Mapping[str, str], folds: int, seed: int) -> dict[str, str]:
     """Return the part of every statement: as known, else one of `folds` equal folds to each of validation and test.
 
-    The folds keep ties whole and have the shares of labels and origins of all, as nearly as that allows.
+    The folds keep ties whole and have the shares of labels and origins of all, as nearly as that allows. Where too few
+    are new to fill the folds, a hash of the tie decides, as in `split_statements`.
 
     Raises:
         CorpusError: the same text has two labels.
@@ -132,6 +133,8 @@ def assign_splits(statements: Sequence[Statement], known: Mapping[str, str], fol
             part_of.setdefault(kept[index].id, next(iter(tied)))
     strata = [f"{kept[index].source or ''}/{kept[index].label}" for index in fresh]
     strata = _merge_rare(strata, folds)
+    if max(Counter(strata).values(), default=0) < folds:
+        return part_of | {kept[index].id: _hashed_part(keys[index], 1 / folds, 1 / folds) for index in fresh}
     folder = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
     for number, (_, held) in enumerate(folder.split(np.zeros(len(fresh)), strata, [keys[index] for index in fresh])):
         part = {0: "test", 1: "validation"}.get(number, "train")

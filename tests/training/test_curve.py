@@ -53,6 +53,14 @@ def test_point_is_the_same_when_it_is_computed_again(tiny_base: Path, tmp_path: 
     assert json.loads(paths[0].read_text()) == json.loads(paths[1].read_text())
 
 
+def test_point_is_computed_anew_where_a_label_or_a_setting_has_changed(tiny_base: Path, tmp_path: Path) -> None:
+    config, path = replace(tiny_config(tiny_base), epochs=1), tmp_path / "curve.jsonl"
+    relabelled = replace(SPLIT, train=[replace(each, label="none") for each in SPLIT.train])
+    for changed, split in ((config, SPLIT), (config, relabelled), (replace(config, epochs=2), SPLIT), (config, SPLIT)):
+        list(learning_curve(changed, split, [("both", None)], {}, path))
+    assert len({point["run"] for point in read_curve(path)}) == len(read_curve(path)) == 3
+
+
 def test_file_that_is_missing_or_empty_has_no_points(tmp_path: Path) -> None:
     (tmp_path / "empty.jsonl").touch()
     assert read_curve(tmp_path / "empty.jsonl") == read_curve(tmp_path / "none.jsonl") == []

@@ -9,6 +9,7 @@ from tests.tiny import tiny_rows
 from training.agreement import Reading
 from training.check import GRID
 from training.corpus import Statement
+from training.errors import CorpusError
 from training.report import ReportInputs, corpus_report
 from training.split import split_statements
 from training.suspects import Suspect
@@ -113,6 +114,14 @@ def test_kinds_with_the_most_errors_come_first(inputs: ReportInputs, tmp_path: P
     share = f"{3 / len(calls):.0%}"
     assert said.splitlines()[6] == f"| composed | de-escalatory | call | {len(calls)} | 3 | {share} | none |"
     assert f"| composed | de-escalatory | reassure | {len(reassurances)} | 1 |" in said
+
+
+def test_report_without_composed_statements_is_refused(inputs: ReportInputs, tmp_path: Path) -> None:
+    with pytest.raises(
+        CorpusError, match="expected composed statements, those without a source, to report on, came none"
+    ):
+        corpus_report(replace(inputs, composed=[]), tmp_path / "report")
+    assert not (tmp_path / "report").exists()
 
 
 def test_every_plot_that_is_shown_is_there_and_the_same_each_time(inputs: ReportInputs, tmp_path: Path) -> None:

@@ -88,6 +88,18 @@ def test_row_of_a_pool_without_text_is_refused(tmp_path: Path, row: dict[str, ob
         read_pool([write_rows(tmp_path / "p.jsonl", [row])])
 
 
+def test_id_of_two_texts_is_refused(tmp_path: Path) -> None:
+    rows = [{"id": "x1", "text": "one"}, {"id": "x1", "text": "two"}]
+    with pytest.raises(CorpusError, match=r"p\.jsonl:2: the id 'x1' was used before, for another text"):
+        read_pool([write_rows(tmp_path / "p.jsonl", rows)])
+
+
+@pytest.mark.parametrize("count", [0, -5])
+def test_round_of_nothing_is_refused(count: int) -> None:
+    with pytest.raises(CorpusError, match=f"expected to choose one statement or more, came a count of {count}"):
+        select(TEXTS, _probabilities(), SHARES, count, 1)
+
+
 def test_labelled_row_without_text_or_hash_is_refused(tmp_path: Path) -> None:
     pool = write_rows(tmp_path / "p.jsonl", [{"text": "t"}])
     with pytest.raises(CorpusError, match=r"l\.jsonl:1: expected a labelled statement with 'text', or a pointer"):

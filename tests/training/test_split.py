@@ -184,6 +184,14 @@ def test_assigning_again_moves_nothing_and_keeps_ties() -> None:
     assert len(after) == 300
 
 
+@pytest.mark.parametrize("new", [0, 1, 12])
+def test_few_new_statements_are_assigned_by_hash(new: int) -> None:
+    known = assign_splits(STATEMENTS[:200], {}, 10, 17)
+    hashed = _part_of(split_statements(STATEMENTS[: 200 + new], 0.1, 0.1))
+    fresh = {each.id: hashed[each.id] for each in STATEMENTS[200 : 200 + new]}
+    assert assign_splits(STATEMENTS[: 200 + new], known, 10, 17) == known | fresh
+
+
 def test_split_files_give_back_what_was_written(tmp_path: Path) -> None:
     part_of = {"a": "train", "c": "test", "b": "validation", "d": "train"}
     write_splits(tmp_path / "splits", part_of)
