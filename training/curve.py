@@ -21,7 +21,7 @@ from training.config import FitConfig
 from training.corpus import Statement, fingerprint, json_rows
 from training.errors import CorpusError
 from training.finetune import finetune, predict_logits
-from training.inputs import load_encoder, tokenise
+from training.inputs import acts_of, load_encoder, tokenise
 from training.split import Split
 
 __all__ = ["ORIGINS", "Origin", "learning_curve", "read_curve", "sample"]
@@ -83,12 +83,13 @@ def _scores(
     config: FitConfig, chosen: Sequence[Statement], measured: Mapping[str, Sequence[Statement]], run: str
 ) -> dict[str, float]:
     torch.manual_seed(config.seed)
-    tokenizer, network = load_encoder(locate_base(config.base), config.labels)
+    acts = acts_of(chosen, config.labels)
+    tokenizer, network = load_encoder(locate_base(config.base), config.labels, acts)
     with TemporaryDirectory() as scratch:  # a point is short: nothing of it is kept but its scores
-        finetune(network, tokenise(chosen, tokenizer, config), config, Path(scratch), run)
+        finetune(network, tokenise(chosen, tokenizer, config, acts), config, Path(scratch), run)
     scores = {}
     for name, statements in measured.items():
-        tokens = tokenise(statements, tokenizer, config)
+        tokens = tokenise(statements, tokenizer, config, acts)
         said = predict_logits(network, tokens["input_ids"]).argmax(dim=1).numpy()
         present = sorted(set(tokens["label"]))
         scores[name] = round(float(f1_score(tokens["label"], said, labels=present, average="macro")), 4)

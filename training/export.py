@@ -71,7 +71,7 @@ def _trace(network: MeanPoolClassifier, target: Path) -> None:
             (ids, torch.ones_like(ids)),
             target,
             input_names=["input_ids", "attention_mask"],
-            output_names=["logits"],
+            output_names=["logits", "act_logits"],
             dynamic_shapes={"input_ids": either, "attention_mask": either},
             external_data=False,
             dynamo=True,

@@ -3,6 +3,7 @@
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Never
 
@@ -13,9 +14,10 @@ from tqdm import tqdm
 
 from training.checkpoint import Position, load_checkpoint, save_checkpoint
 from training.config import FitConfig
-from training.network import MeanPoolClassifier
+from training.frozen import FrozenLayers
+from training.network import MeanPoolClassifier, Outputs
 
-__all__ = ["choose_device", "finetune", "length_grouped_batches", "predict_logits"]
+__all__ = ["capped", "choose_device", "finetune", "length_grouped_batches", "predict_logits"]
 
 # Batches that are sorted by length together: enough for little padding, few enough to keep the order random.
 _MEGABATCH = 50
@@ -55,7 +57,7 @@ def finetune(network: MeanPoolClassifier, tokens: Dataset, config: FitConfig, fo
 
     Args:
         network: with a fresh head.
-        tokens: rows of `input_ids` (unpadded) and `label` (index).
+        tokens: rows of `input_ids` (unpadded), `label` (index) and `act` (index of an output, or -1).
         config: of the run.
         folder: for checkpoints.
         run: identity of the run.
@@ -66,10 +68,26 @@ def finetune(network: MeanPoolClassifier, tokens: Dataset, config: FitConfig, fo
     device = choose_device()
     network.to(device)  # type: ignore[arg-type]  # the stub takes a decorator for the method
     network.train()
+    frozen = FrozenLayers(network, config.frozen_layers) if config.frozen_layers else None
+    with frozen.upper_layers_only() if frozen else nullcontext():
+        losses = _fit(network, tokens, config, folder, run, device, frozen)
+    network.train(False)
+    return losses
+
+
+def _fit(
+    network: MeanPoolClassifier,
+    tokens: Dataset,
+    config: FitConfig,
+    folder: Path,
+    run: str,
+    device: torch.device,
+    frozen: FrozenLayers | None,
+) -> list[float]:
     optimizer = _optimizer(network, config)
-    weights = _class_weights(tokens["label"], network.labels, config.class_weight_power)
-    loss_of = nn.CrossEntropyLoss(weights.to(device), label_smoothing=config.label_smoothing)
-    steps = _steps(tokens["input_ids"], config)
+    gold = list(tokens["label"])
+    loss_of = _Loss(gold, network.labels, config, device)
+    steps = _steps(tokens["input_ids"], gold, config)
     torch.manual_seed(config.seed)
     position = load_checkpoint(folder, run, network, optimizer) or Position(run, 0)
     losses: list[float] = []
@@ -77,20 +95,39 @@ def finetune(network: MeanPoolClassifier, tokens: Dataset, config: FitConfig, fo
     with _progress(steps, position.step) as bar:
         for step in range(position.step, len(steps)):
             _set_learning_rate(optimizer, step / len(steps), config.warmup_share)
-            losses.append(_take_step(network, optimizer, loss_of, tokens[steps[step]], device))
+            batch = tokens[steps[step]]
+            input_ids, mask = _pad(batch["input_ids"], device)
+            with frozen.answering(steps[step], input_ids, mask) if frozen else nullcontext(), _autocast(device):
+                outputs = network(input_ids, mask)
+            losses.append(_take_step(network, optimizer, loss_of(outputs, batch["label"], batch["act"])))
             bar.set_postfix(loss=f"{sum(losses[-50:]) / len(losses[-50:]):.3f}", refresh=False)
             bar.update(len(steps[step]))
             if time.monotonic() - saved_at >= config.checkpoint_every_s:
                 save_checkpoint(folder, Position(run, step + 1), network, optimizer)
                 saved_at = time.monotonic()
-    network.train(False)
     return losses
 
 
-def _steps(token_ids: Sequence[Sequence[int]], config: FitConfig) -> list[list[int]]:
-    lengths = [len(ids) for ids in token_ids]
-    seeds = [config.seed * 1000 + epoch for epoch in range(config.epochs)]
-    return [batch for seed in seeds for batch in length_grouped_batches(lengths, config.batch_size, seed)]
+def _steps(token_ids: Sequence[Sequence[int]], gold: Sequence[int], config: FitConfig) -> list[list[int]]:
+    """Return the rows of every step of all epochs."""
+    steps: list[list[int]] = []
+    for epoch in range(config.epochs):
+        seed = config.seed * 1000 + epoch
+        rows = capped(gold, config.label_cap, seed)
+        batches = length_grouped_batches([len(token_ids[row]) for row in rows], config.batch_size, seed)
+        steps += [[rows[index] for index in batch] for batch in batches]
+    return steps
+
+
+def capped(gold: Sequence[int], cap: int, seed: int) -> list[int]:
+    """Return the rows of an epoch, ascending: all of a label's, or `cap` that `seed` draws; a cap of 0 is none."""
+    generator = torch.Generator().manual_seed(seed)
+    kept: list[int] = []
+    for label in sorted(set(gold)):
+        rows = [row for row, each in enumerate(gold) if each == label]
+        drawn = torch.randperm(len(rows), generator=generator)[: cap or None].tolist()
+        kept += [rows[index] for index in drawn]
+    return sorted(kept)
 
 
 def _progress(steps: Sequence[Sequence[int]], taken: int) -> "tqdm[Never]":
@@ -102,7 +139,8 @@ def _progress(steps: Sequence[Sequence[int]], taken: int) -> "tqdm[Never]":
 
 def _optimizer(network: MeanPoolClassifier, config: FitConfig) -> torch.optim.AdamW:
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
-    for name, parameter in network.named_parameters():
+    trained = ((name, each) for name, each in network.named_parameters() if each.requires_grad)
+    for name, parameter in trained:
         peak = config.head_learning_rate if name.startswith("head.") else config.learning_rate
         decay = config.weight_decay if parameter.ndim > 1 else 0.0  # vectors are biases and layer norms
         groups.setdefault((peak, decay), []).append(parameter)
@@ -110,7 +148,8 @@ def _optimizer(network: MeanPoolClassifier, config: FitConfig) -> torch.optim.Ad
         [
             {"params": parameters, "lr": peak, "peak": peak, "weight_decay": decay}
             for (peak, decay), parameters in groups.items()
-        ]
+        ],
+        fused=True,
     )
 
 
@@ -120,24 +159,35 @@ def _set_learning_rate(optimizer: torch.optim.Optimizer, progress: float, warmup
         group["lr"] = group["peak"] * share
 
 
-def _class_weights(gold: Sequence[int], labels: int, power: float) -> Tensor:
-    """Return one weight a label, count to the minus `power`, scaled so that the mean over statements is 1."""
-    counts = torch.bincount(torch.tensor(gold), minlength=labels).clamp(min=1).float()
+class _Loss:
+    """What a batch is fitted to: its labels, and beneath them its acts where somebody has said which."""
+
+    def __init__(self, gold: Sequence[int], labels: int, config: FitConfig, device: torch.device) -> None:
+        weights = _class_weights(gold, labels, config.label_cap, config.class_weight_power)
+        self._of_label = nn.CrossEntropyLoss(weights.to(device), label_smoothing=config.label_smoothing)
+        self._act_weight = config.act_weight
+
+    def __call__(self, outputs: Outputs, labels: Sequence[int], acts: Sequence[int]) -> Tensor:
+        logits, act_logits = outputs.logits.float(), outputs.act_logits.float()
+        label = torch.tensor(labels, device=logits.device)
+        loss: Tensor = self._of_label(logits, label)
+        act = torch.tensor(acts, device=logits.device)
+        known = act >= 0
+        if self._act_weight and known.any():
+            # The log of the probability of the act given the label: both logits are relative to the same sum.
+            given_label = act_logits[known].gather(1, act[known, None]) - logits[known].gather(1, label[known, None])
+            loss = loss - self._act_weight * given_label.sum() / len(label)
+        return loss
+
+
+def _class_weights(gold: Sequence[int], labels: int, cap: int, power: float) -> Tensor:
+    """Return one weight a label, count in an epoch to the minus `power`, scaled so that statements' mean is 1."""
+    counts = torch.bincount(torch.tensor(gold), minlength=labels).clamp(min=1, max=cap or None).float()
     weights = counts**-power
     return weights * counts.sum() / (weights * counts).sum()
 
 
-def _take_step(
-    network: MeanPoolClassifier,
-    optimizer: torch.optim.Optimizer,
-    loss_of: nn.CrossEntropyLoss,
-    batch: dict[str, list[list[int]]],
-    device: torch.device,
-) -> float:
-    input_ids, mask = _pad(batch["input_ids"], device)
-    with _autocast(device):
-        logits = network(input_ids, mask)
-    loss = loss_of(logits.float(), torch.tensor(batch["label"], device=device))
+def _take_step(network: MeanPoolClassifier, optimizer: torch.optim.Optimizer, loss: Tensor) -> float:
     loss.backward()
     nn.utils.clip_grad_norm_(network.parameters(), 1.0)
     optimizer.step()
@@ -162,5 +212,5 @@ def predict_logits(network: MeanPoolClassifier, token_ids: Sequence[Sequence[int
     by_length = sorted(range(len(token_ids)), key=lambda index: len(token_ids[index]))
     for start in range(0, len(by_length), batch_size):
         batch = by_length[start : start + batch_size]
-        logits[batch] = network(*_pad([token_ids[index] for index in batch], device)).float().cpu()
+        logits[batch] = network(*_pad([token_ids[index] for index in batch], device)).logits.float().cpu()
     return logits

@@ -29,7 +29,7 @@ from training.errors import OutputError
 from training.evaluate import evaluate
 from training.export import check_parity, export_network
 from training.finetune import finetune, predict_logits
-from training.inputs import load_encoder, tokenise
+from training.inputs import acts_of, load_encoder, tokenise
 from training.split import PARTS, Split, read_splits, split_statements
 
 __all__ = ["CARD", "STATEMENTS", "TRANSFORMER", "fit"]
@@ -96,8 +96,9 @@ def _check_output(out: Path) -> None:
 def _train(config: FitConfig, split: Split, base: BaseWeights, out: Path) -> Any:
     """Fine-tune, save and export; return the trained network's logits on the test split, (statements, labels)."""
     torch.manual_seed(config.seed)
-    tokenizer, network = load_encoder(base, config.labels)
-    train, test = (tokenise(part, tokenizer, config) for part in (split.train, split.test))
+    acts = acts_of(split.train, config.labels)
+    tokenizer, network = load_encoder(base, config.labels, acts)
+    train, test = (tokenise(part, tokenizer, config, acts) for part in (split.train, split.test))
     finetune(network, train, config, out, _identity(config, split, base))
     network.to(torch.device("cpu"))  # type: ignore[arg-type]  # see finetune
     network.save_pretrained(out / TRANSFORMER)

@@ -1,22 +1,39 @@
 """What a training loop starts from: a pretrained encoder under a fresh head, and statements as token ids."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import transformers
 from datasets import Dataset
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
+from model.labels import ACTS
 from training.base import BaseWeights
 from training.config import FitConfig
 from training.corpus import Statement, gold_indices
 from training.errors import BaseWeightsError
 from training.network import MeanPoolClassifier
 
-__all__ = ["load_encoder", "tokenise"]
+__all__ = ["acts_of", "load_encoder", "tokenise"]
 
 
-def load_encoder(base: BaseWeights, labels: tuple[str, ...]) -> tuple[PreTrainedTokenizerBase, MeanPoolClassifier]:
-    """Return the tokenizer of `base`, and its encoder under a new head for `labels`.
+Acts = Mapping[str, Sequence[str]]
+
+
+def acts_of(statements: Sequence[Statement], labels: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """Return the acts that occur beneath each label, in the order of the codebook, then of the alphabet."""
+    found = {label: {each.act for each in statements if each.label == label} - {None} for label in labels}
+    in_codebook = [act for acts in ACTS.values() for act in acts]
+    order = {act: place for place, act in enumerate(in_codebook)}
+    return {
+        label: tuple(sorted((str(act) for act in acts), key=lambda act: (order.get(act, len(order)), act)))
+        for label, acts in found.items()
+    }
+
+
+def load_encoder(
+    base: BaseWeights, labels: Sequence[str], acts: Acts
+) -> tuple[PreTrainedTokenizerBase, MeanPoolClassifier]:
+    """Return the tokenizer of `base`, and its encoder under a new head for `labels` and the acts of each.
 
     Raises:
         BaseWeightsError: there is nothing there, or something of another kind.
@@ -25,13 +42,27 @@ def load_encoder(base: BaseWeights, labels: tuple[str, ...]) -> tuple[PreTrained
     transformers.logging.disable_progress_bar()
     try:
         tokenizer = AutoTokenizer.from_pretrained(base.location)
-        return tokenizer, MeanPoolClassifier.from_encoder(base.location, labels)
+        return tokenizer, MeanPoolClassifier.from_encoder(base.location, labels, acts)
     except (OSError, ValueError) as error:  # no such folder or hub id, no network, files of another kind
         raise BaseWeightsError(f"the base {base.name!r} cannot be loaded: {error}") from error
 
 
-def tokenise(statements: Sequence[Statement], tokenizer: PreTrainedTokenizerBase, config: FitConfig) -> Dataset:
-    """Return one row a statement: unpadded `input_ids`, cut to one window, and `label`, its index in the label set."""
+def tokenise(
+    statements: Sequence[Statement], tokenizer: PreTrainedTokenizerBase, config: FitConfig, acts: Acts
+) -> Dataset:
+    """Return one row a statement.
+
+    Its columns are `input_ids`, unpadded and cut to one window, `label`, the index in the label set, and `act`, the
+    index among the network's outputs, -1 where nobody has said.
+    """
     texts = [each.text for each in statements]
     ids = tokenizer(texts, truncation=True, max_length=config.max_tokens)["input_ids"]
-    return Dataset.from_dict({"input_ids": ids, "label": gold_indices(statements, config.labels)})
+    outputs = [(label, act) for label in config.labels for act in acts.get(label) or (None,)]
+    place = {output: index for index, output in enumerate(outputs) if output[1] is not None}
+    return Dataset.from_dict(
+        {
+            "input_ids": ids,
+            "label": gold_indices(statements, config.labels),
+            "act": [place.get((each.label, each.act), -1) for each in statements],
+        }
+    )

@@ -1,4 +1,5 @@
 import math
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from model.labels import LABELS
 from tests.tiny import tiny_config
 from training.checkpoint import CHECKPOINT, Position, save_checkpoint
 from training.config import FitConfig
-from training.finetune import finetune, length_grouped_batches, predict_logits
+from training.finetune import capped, finetune, length_grouped_batches, predict_logits
 from training.network import MeanPoolClassifier
 
 LENGTHS = st.lists(st.integers(2, 256), min_size=1, max_size=300)
@@ -140,7 +141,7 @@ def test_class_weights_make_up_for_rare_labels(
     config: FitConfig, tmp_path: Path, power: float, expected: float
 ) -> None:
     # One text for all, and three of four have the first label: all that can be learnt is how common a label is.
-    tokens = Dataset.from_dict({"input_ids": [[2, 60, 3]] * 64, "label": [0, 0, 0, 1] * 16})
+    tokens = Dataset.from_dict({"input_ids": [[2, 60, 3]] * 64, "label": [0, 0, 0, 1] * 16, "act": [-1] * 64})
     config = replace(
         config,
         labels=LABELS[:2],
@@ -155,6 +156,35 @@ def test_class_weights_make_up_for_rare_labels(
     network = _fresh(config)
     finetune(network, tokens, config, tmp_path, "run")
     assert predict_logits(network, [[2, 60, 3]]).softmax(dim=1)[0, 0] == pytest.approx(expected, abs=0.05)
+
+
+@given(st.lists(st.integers(0, 3), min_size=1, max_size=60), st.integers(0, 20), st.integers(0, 5))
+def test_epoch_holds_at_most_the_cap_of_each_label(gold: list[int], cap: int, seed: int) -> None:
+    rows = capped(gold, cap, seed)
+    assert rows == sorted(set(rows))
+    assert Counter(gold[row] for row in rows) == {
+        label: min(count, cap or count) for label, count in Counter(gold).items()
+    }
+
+
+def test_epochs_draw_other_statements() -> None:
+    assert capped([0] * 100, 50, 1) != capped([0] * 100, 50, 2)
+
+
+def test_acts_are_learnt_beneath_the_labels(config: FitConfig, tmp_path: Path) -> None:
+    acts = {LABELS[0]: ("attack", "rupture"), LABELS[1]: ("warn",)}
+    torch.manual_seed(1)
+    network = MeanPoolClassifier.from_encoder(config.base, LABELS[:2], acts)
+    # The third statement's act is not known: it teaches its label alone.
+    rows = {"input_ids": [[2, 60, 3], [2, 61, 3], [2, 62, 3], [2, 63, 3]] * 16, "label": [0, 0, 0, 1] * 16}
+    tokens = Dataset.from_dict(rows | {"act": [0, 1, -1, 2] * 16})
+    finetune(network, tokens, replace(config, labels=LABELS[:2], act_weight=1.0, epochs=20), tmp_path, "run")
+    ids = torch.tensor([[2, 60, 3], [2, 61, 3], [2, 62, 3], [2, 63, 3]])
+    outputs = network(ids, torch.ones_like(ids))
+    assert outputs.logits.argmax(dim=1).tolist() == [0, 0, 0, 1]
+    assert outputs.act_logits[[0, 1, 3]].argmax(dim=1).tolist() == [0, 1, 2]
+    assert torch.allclose(outputs.logits[:, 0], outputs.act_logits[:, :2].logsumexp(dim=1))
+    assert torch.allclose(outputs.logits.softmax(dim=1)[:, 1], outputs.act_logits.softmax(dim=1)[:, 2])
 
 
 def test_logits_come_in_the_order_of_the_texts_whatever_the_batches(config: FitConfig, tiny_tokens: Dataset) -> None:

@@ -29,7 +29,7 @@ def test_encoder_has_the_weights_of_the_base(network: MeanPoolClassifier, tiny_b
 def test_head_has_one_output_a_label(tiny_base: Path) -> None:
     network = MeanPoolClassifier.from_encoder(str(tiny_base), ("hawkish", "dovish", "neutral"))
     assert network.labels == 3
-    assert network(IDS, MASK).shape == (2, 3)
+    assert network(IDS, MASK).logits.shape == (2, 3)
     assert network.config.id2label == {0: "hawkish", 1: "dovish", 2: "neutral"}
     assert network.config.label2id == {"hawkish": 0, "dovish": 1, "neutral": 2}
 
@@ -37,12 +37,12 @@ def test_head_has_one_output_a_label(tiny_base: Path) -> None:
 def test_logits_are_the_head_over_the_mean_of_the_tokens_that_are_no_padding(network: MeanPoolClassifier) -> None:
     hidden = network.encoder(input_ids=IDS, attention_mask=MASK).last_hidden_state
     means = torch.stack([hidden[0].mean(dim=0), hidden[1, :3].mean(dim=0)])
-    assert torch.allclose(network(IDS, MASK), network.head(means), atol=1e-6)
+    assert torch.allclose(network(IDS, MASK).logits, network.head(means), atol=1e-6)
 
 
 def test_padding_changes_no_logit(network: MeanPoolClassifier) -> None:
-    alone = network(IDS[1:, :3], MASK[1:, :3])
-    assert torch.allclose(network(IDS, MASK)[1:], alone, atol=1e-5)
+    alone = network(IDS[1:, :3], MASK[1:, :3]).logits
+    assert torch.allclose(network(IDS, MASK).logits[1:], alone, atol=1e-5)
 
 
 def test_saved_network_comes_back_from_safetensors(network: MeanPoolClassifier, tmp_path: Path) -> None:
@@ -51,4 +51,4 @@ def test_saved_network_comes_back_from_safetensors(network: MeanPoolClassifier, 
     config = json.loads((tmp_path / "config.json").read_text(encoding="utf-8"))
     assert list(config["id2label"].values()) == list(LABELS)
     again = MeanPoolClassifier.from_pretrained(tmp_path)
-    assert torch.equal(again(IDS, MASK), network(IDS, MASK))
+    assert torch.equal(again(IDS, MASK).logits, network(IDS, MASK).logits)

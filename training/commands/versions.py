@@ -16,7 +16,10 @@ from training.evaluate import evaluate, table
 
 __all__ = ["OPTIONS", "add_config_options", "add_version_commands", "config_from"]
 
-OPTIONS = ("base", "seed", "epochs", "batch_size", "learning_rate", "checkpoint_every_s")
+OPTIONS = (
+    "base", "seed", "epochs", "batch_size", "learning_rate", "class_weight_power", "label_cap", "act_weight",
+    "frozen_layers", "checkpoint_every_s",
+)  # fmt: skip
 """Fields of `FitConfig` that the command line sets."""
 
 
