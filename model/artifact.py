@@ -17,6 +17,7 @@ __all__ = [
     "FORMAT",
     "MANIFEST",
     "RELEASED",
+    "STATEMENTS",
     "Manifest",
     "file_digest",
     "file_digests",
@@ -27,10 +28,13 @@ __all__ = [
     "write_manifest",
 ]
 
-FORMAT = 1
+FORMAT = 2
 """Version of the manifest's format. Raised when a reader of the old one could misread a new one."""
 
 MANIFEST = "manifest.json"
+
+STATEMENTS = "statements.json"
+"""The ids of the statements of each part: exactly what a version was trained, calibrated and tested on."""
 RELEASED = Path(__file__).parent / "released"
 """The folder of the models that come with the package, one sub-folder each."""
 
@@ -39,6 +43,7 @@ _IN_JSON: dict[Any, tuple[str, type | tuple[type, ...]]] = {
     int: ("a whole number", int),
     float: ("a number", (int, float)),
     tuple: ("a list", list),
+    list: ("a list", list),
     dict: ("an object", dict),
 }
 
@@ -49,10 +54,13 @@ class Manifest:
 
     Attributes:
         version: name of this version, for example `2026-11-24.1`.
-        labels: the labels in the order of the network's outputs.
+        labels: the labels in the order of the network's logits.
+        acts: of each label, in the order of the network's act logits; a label without has one output there all the
+            same. Empty for a network without act logits.
         max_tokens: tokens in one window, the two special ones included.
         window_overlap_tokens: tokens that two neighbouring windows of a long text share.
         temperature: the logits are divided by it before the softmax.
+        biases: of the labels; they are added to the divided logits.
         threshold: confidence under which the answer is marked as abstained.
         set_threshold: probability from which a label belongs to the prediction set.
         set_coverage: share of right labels that the prediction sets are meant to hold.
@@ -68,9 +76,11 @@ class Manifest:
 
     version: str
     labels: tuple[str, ...]
+    acts: dict[str, Any]
     max_tokens: int
     window_overlap_tokens: int
     temperature: float
+    biases: list[float]
     threshold: float
     set_threshold: float
     set_coverage: float
@@ -136,6 +146,9 @@ def read_manifest(folder: Path) -> Manifest:
 
 
 def _parse_manifest(path: Path, raw: object) -> Manifest:
+    if isinstance(raw, dict) and raw.get("format") == 1 and isinstance(raw.get("labels"), list):
+        # The first format had neither acts nor biases.
+        raw = raw | {"acts": {}, "biases": [0.0] * len(raw["labels"]), "format": FORMAT}
     if not isinstance(raw, dict) or raw.get("format") != FORMAT:
         came = raw.get("format") if isinstance(raw, dict) else type(raw).__name__
         raise ArtifactError(f"{path}: expected format {FORMAT}, came {came!r}; this release of Brink cannot read it.")
@@ -150,7 +163,19 @@ def _parse_manifest(path: Path, raw: object) -> Manifest:
     labels = raw["labels"]
     if not all(isinstance(label, str) for label in labels) or len(labels) < 2 or len(set(labels)) != len(labels):
         raise ArtifactError(f"{path}: expected two or more different labels, came {labels}.")
+    _check_outputs(path, raw)
     return Manifest(**(raw | {"labels": tuple(labels)}))
+
+
+def _check_outputs(path: Path, raw: dict[str, Any]) -> None:
+    labels, biases, acts = raw["labels"], raw["biases"], raw["acts"]
+    if len(biases) != len(labels) or not all(isinstance(bias, (int, float)) for bias in biases):
+        raise ArtifactError(f"{path}: expected 'biases' to be one number a label, came {biases}.")
+    if acts and (
+        acts.keys() != set(labels)
+        or not all(isinstance(each, list) and all(isinstance(act, str) for act in each) for each in acts.values())
+    ):
+        raise ArtifactError(f"{path}: expected 'acts' to be a list of names for each label, came {acts}.")
 
 
 def verify_files(folder: Path, manifest: Manifest) -> None:

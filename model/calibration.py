@@ -3,6 +3,7 @@
 Only applies what `training.calibrate` has fitted and a manifest has kept.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,9 +14,9 @@ __all__ = ["prediction_set", "softmax"]
 Floats = npt.NDArray[np.floating[Any]]
 
 
-def softmax(logits: Floats, temperature: float = 1.0) -> npt.NDArray[np.float64]:
-    """Return probabilities, shape (n, labels), of `logits`, shape (n, labels), divided by `temperature`."""
-    scaled = logits.astype(np.float64) / temperature
+def softmax(logits: Floats, temperature: float = 1.0, biases: Sequence[float] = (0.0,)) -> npt.NDArray[np.float64]:
+    """Return probabilities, shape (n, labels), of `logits` / `temperature` + `biases`, (n, labels) and (labels,)."""
+    scaled = logits.astype(np.float64) / temperature + np.asarray(biases)
     exponentials = np.exp(scaled - scaled.max(axis=-1, keepdims=True))  # (n, labels); the shift keeps exp finite
     return np.asarray(exponentials / exponentials.sum(axis=-1, keepdims=True))
 

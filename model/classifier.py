@@ -5,7 +5,7 @@ Knows nothing of HTTP, queues or training. Thread-safe: one instance may serve s
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Self
 
@@ -43,6 +43,7 @@ class Prediction:
         probabilities: of every label, calibrated, summing to 1.
         prediction_set: labels that cannot be ruled out at the model's coverage, likeliest first.
         windows: into how many parts the text was split to be read.
+        acts: the likeliest act beneath each label; a label without acts is not among them.
     """
 
     label: str
@@ -51,6 +52,12 @@ class Prediction:
     probabilities: dict[str, float]
     prediction_set: list[str]
     windows: int
+    acts: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def act(self) -> str | None:
+        """The likeliest act beneath the label: why it has that label. None for a label without acts."""
+        return self.acts.get(self.label)
 
 
 def check_text(text: str) -> None:
@@ -83,6 +90,8 @@ class Classifier:
         self._tokenizer.enable_truncation(manifest.max_tokens, stride=manifest.window_overlap_tokens)
         self._session = session
         self._inputs = {each.name for each in session.get_inputs()}
+        self._outputs = ["logits", "act_logits"] if manifest.acts else ["logits"]
+        self._act_columns = _act_columns(manifest)
 
     @classmethod
     def load(cls, folder: Path, threads: int = 0) -> Self:
@@ -140,7 +149,7 @@ class Classifier:
 
     def logits(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
         """Return the network's raw outputs for the first window of each text, shape (texts, labels)."""
-        return self._run([self._encode(text)[0] for text in texts])
+        return self._run([self._encode(text)[0] for text in texts])[:, : len(self.labels)]
 
     def _encode(self, text: str) -> list[Encoding]:
         check_text(text)
@@ -156,11 +165,14 @@ class Classifier:
             return error
 
     def _run(self, windows: Sequence[Encoding]) -> npt.NDArray[np.float32]:
-        logits = np.empty((len(windows), len(self.labels)), dtype=np.float32)
+        """Return the logits of labels and, after them, acts, shape (windows, labels + acts)."""
+        width = len(self.labels) + sum(len(acts) or 1 for acts in self.manifest.acts.values())
+        logits = np.empty((len(windows), width), dtype=np.float32)
         by_length = sorted(range(len(windows)), key=lambda index: len(windows[index].ids))  # little padding
         for start in range(0, len(windows), _BATCH):
             batch = by_length[start : start + _BATCH]
-            logits[batch] = self._session.run(None, self._feed([windows[index] for index in batch]))[0]
+            outputs = self._session.run(self._outputs, self._feed([windows[index] for index in batch]))
+            logits[batch] = np.concatenate(outputs, axis=1)
         return logits
 
     def _feed(self, windows: Sequence[Encoding]) -> dict[str, npt.NDArray[np.int64]]:
@@ -175,8 +187,9 @@ class Classifier:
 
     def _predict(self, windows: Sequence[Encoding], logits: npt.NDArray[np.float32]) -> Prediction:
         lengths = [len(window.ids) for window in windows]
+        of_labels = softmax(logits[:, : len(self.labels)], self.manifest.temperature, self.manifest.biases)
         # (labels,); a text of several windows is the mean of them, each weighted by its tokens
-        probabilities = np.average(softmax(logits, self.manifest.temperature), axis=0, weights=lengths)
+        probabilities = np.average(of_labels, axis=0, weights=lengths)
         best = int(probabilities.argmax())
         confidence = float(probabilities[best])
         return Prediction(
@@ -186,7 +199,28 @@ class Classifier:
             probabilities=dict(zip(self.labels, probabilities.tolist(), strict=True)),
             prediction_set=[self.labels[i] for i in prediction_set(probabilities, self.manifest.set_threshold)],
             windows=len(windows),
+            acts={
+                label: self.manifest.acts[label][_likeliest(logits[:, columns], lengths)]
+                for label, columns in self._act_columns.items()
+            },
         )
 
     def _abstains(self, confidence: float) -> bool:
         return confidence < self.manifest.threshold
+
+
+def _likeliest(act_logits: npt.NDArray[np.float32], lengths: Sequence[int]) -> int:
+    """Return the place of the likeliest act of a label: shape (windows, acts), windows weighted by their tokens."""
+    return int(np.average(softmax(act_logits), axis=0, weights=lengths).argmax())
+
+
+def _act_columns(manifest: Manifest) -> dict[str, slice]:
+    """Return where the acts of each label stand among a network's outputs, labels' logits first."""
+    columns: dict[str, slice] = {}
+    start = len(manifest.labels)
+    for label in manifest.labels if manifest.acts else ():
+        stop = start + (len(manifest.acts[label]) or 1)
+        if manifest.acts[label]:
+            columns[label] = slice(start, stop)
+        start = stop
+    return columns

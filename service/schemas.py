@@ -16,6 +16,7 @@ from pydantic_core import PydanticCustomError
 from model.classifier import MAX_CHARACTERS
 
 __all__ = [
+    "MAX_EXPLAINED",
     "MAX_TEXTS",
     "TOO_MANY_TEXTS",
     "ModelBody",
@@ -26,9 +27,13 @@ __all__ = [
     "StatusBody",
     "TextError",
     "TextErrorBody",
+    "WordBody",
 ]
 
 MAX_TEXTS = 1024
+
+MAX_EXPLAINED = 8
+"""Most texts of a request that asks for explanations: each costs as much as its words are many."""
 
 TOO_MANY_TEXTS = "too_many_texts"
 """Type of the validation error for a batch over `MAX_TEXTS`; the contract answers it with 413."""
@@ -78,6 +83,13 @@ class PredictRequest(BaseModel):
     texts: Texts | None = Field(None, description=f"1 to {MAX_TEXTS:,} texts, each 1 to {MAX_CHARACTERS:,} characters")
     stances_only: bool = Field(False, strict=True, description="label one of the stances even where none is likeliest")
 
+    explain: bool = Field(
+        False,
+        strict=True,
+        description=f"say which words carried each label; for at most {MAX_EXPLAINED} texts, and as slow as the "
+        "text has words",
+    )
+
     @model_validator(mode="before")
     @classmethod
     def _few_keys(cls, data: Any) -> Any:
@@ -90,12 +102,25 @@ class PredictRequest(BaseModel):
     def _one_of_two(self) -> Self:
         if (self.text is None) == (self.texts is None):
             raise PydanticCustomError("text_or_texts", "expected either 'text' or 'texts'")
+        if self.explain and len(self.all_texts) > MAX_EXPLAINED:
+            came = f"{len(self.all_texts):,}"
+            message = f"expected at most {MAX_EXPLAINED} texts to explain, came {came}; send several requests."
+            raise PydanticCustomError(TOO_MANY_TEXTS, "{message}", {"message": message})
         return self
 
     @property
     def all_texts(self) -> list[str]:
         """The texts in the order asked for."""
         return [self.text] if self.text is not None else list(self.texts or [])
+
+
+class WordBody(BaseModel):
+    """A word that carried the label, or in a long text a run of words."""
+
+    start: int = Field(description="offset in characters of its first", ge=0)
+    end: int = Field(description="offset of the character behind it", ge=0)
+    text: str
+    weight: float = Field(description="by how much the label is less probable without it", gt=0, le=1)
 
 
 class PredictionBody(BaseModel):
@@ -107,6 +132,10 @@ class PredictionBody(BaseModel):
     probabilities: dict[str, float] = Field(description="of every label, calibrated, summing to 1")
     prediction_set: list[str] = Field(description="labels that cannot be ruled out at the model's stated coverage")
     windows: int = Field(description="parts that the text was split into to be read", ge=1)
+    act: str | None = Field(description="what the text does, of the acts beneath the label; null without any")
+    explanation: list[WordBody] | None = Field(
+        None, description="only with `explain`: the words that carried the label, heaviest first"
+    )
 
 
 class TextError(BaseModel):
@@ -134,6 +163,7 @@ class ModelBody(BaseModel):
 
     version: str
     labels: list[str]
+    acts: dict[str, list[str]] = Field(description="what an answer's `act` may be, by label; empty where it has none")
     threshold: float = Field(description="confidence under which an answer is marked as abstained")
     set_coverage: float = Field(description="share of right labels that the prediction sets are meant to hold")
     max_tokens: int = Field(description="tokens in one window")

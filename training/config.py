@@ -2,17 +2,19 @@
 
 import math
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 from model.labels import LABELS
 from training.errors import ConfigError
 
-__all__ = ["DEFAULT_BASE", "LABEL_PRIORS", "FitConfig"]
+__all__ = ["DEFAULT_BASE", "LABEL_PRIORS", "FitConfig", "LabelPrior"]
 
 DEFAULT_BASE = "all-MiniLM-L6-v2"
 """The pretrained encoder that the package index carries; see `training.base`."""
 
 
-LABEL_PRIORS = ("uniform", "data")
+LabelPrior = Literal["uniform", "data"]
+LABEL_PRIORS: tuple[LabelPrior, ...] = get_args(LabelPrior)
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,7 @@ class FitConfig:
     frozen_layers: int = 0
     max_tokens: int = 256
     window_overlap_tokens: int = 32
-    label_prior: str = "uniform"
+    label_prior: LabelPrior = "uniform"
     max_error_rate: float = 0.05
     set_coverage: float = 0.9
     validation_share: float = 0.1

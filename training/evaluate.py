@@ -22,17 +22,20 @@ _CHUNK = 256
 _PROGRESS_FROM = 2048
 
 
-def evaluate(classifier: Classifier, statements: Sequence[Statement]) -> dict[str, Any]:
+def evaluate(
+    classifier: Classifier, statements: Sequence[Statement], predictions: Sequence[Prediction] | None = None
+) -> dict[str, Any]:
     """Return the scores of `training.metrics.score` over all statements, set coverage and size, and `by_origin`.
 
-    `by_origin` scores the composed statements and the real ones apart, where there are both.
+    `by_origin` scores the composed statements and the real ones apart, where there are both. Where the `predictions`
+    of the statements are at hand, they are not computed again.
 
     Raises:
         CorpusError: there is no statement, or one cannot be classified.
     """
     if not statements:
         raise CorpusError("expected at least one statement to measure on, came none.")
-    predictions = predict(classifier, {each.id: each.text for each in statements})
+    predictions = predictions or predict(classifier, {each.id: each.text for each in statements})
     probabilities = np.array([list(each.probabilities.values()) for each in predictions])
     gold = gold_indices(statements, classifier.labels)
     threshold = classifier.manifest.threshold
@@ -71,7 +74,10 @@ def predict(classifier: Classifier, texts: Mapping[str, str]) -> list[Prediction
 
 def table(metrics: dict[str, Any]) -> str:
     """Return the scores as a Markdown table that is also readable as it stands."""
-    lines = ["| statements | accuracy | macro-F1 | calibration error | answered | right of these |", "|" + " --- |" * 6]
+    lines = [
+        "| statements | accuracy | macro-F1 | calibration error, balanced | answered | right of these |",
+        "|" + " --- |" * 6,
+    ]
     lines += [_row("all", metrics)] + [_row(name, each) for name, each in metrics.get("by_origin", {}).items()]
     lines += ["", "| label | precision | recall | F1 | statements |", "|" + " --- |" * 5]
     lines += [
@@ -91,7 +97,8 @@ def _row(name: str, metrics: dict[str, Any]) -> str:
     right = "none answered" if metrics["answered_accuracy"] is None else f"{metrics['answered_accuracy']:.3f}"
     return (
         f"| {name}: {metrics['statements']} | {_with_interval(metrics, 'accuracy')} | "
-        f"{_with_interval(metrics, 'macro_f1')} | {metrics['calibration_error']:.3f} | {metrics['answered']:.0%} | "
+        f"{_with_interval(metrics, 'macro_f1')} | {metrics['calibration_error']:.3f}, "
+        f"{metrics['balanced_calibration_error']:.3f} | {metrics['answered']:.0%} | "
         f"{right} |"
     )
 

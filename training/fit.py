@@ -7,41 +7,43 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
+from fnmatch import fnmatch
 from importlib.metadata import version as installed_version
 from pathlib import Path
 from subprocess import CalledProcessError
 from subprocess import run as run_process
+from time import monotonic
 from typing import Any
 
 import torch
 import transformers
 
-from model.artifact import MANIFEST, Manifest, file_digests, write_manifest
+from model.artifact import MANIFEST, STATEMENTS, Manifest, file_digests, write_manifest
 from model.calibration import softmax
 from model.classifier import NETWORK, TOKENIZER, Classifier
 from training.base import BaseWeights, locate_base
-from training.calibrate import abstention_threshold, fit_temperature, set_threshold
+from training.calibrate import abstention_threshold, fit_calibration, label_weights, set_threshold
 from training.card import model_card
 from training.checkpoint import CHECKPOINT
 from training.config import FitConfig
 from training.corpus import Statement, fingerprint, gold_indices, read_statements
 from training.errors import OutputError
-from training.evaluate import evaluate
-from training.export import check_parity, export_network
+from training.evaluate import evaluate, predict
+from training.export import WEIGHTS, check_parity, export_network
 from training.finetune import finetune, predict_logits
 from training.inputs import acts_of, load_encoder, tokenise
 from training.split import PARTS, Split, read_splits, split_statements
+from training.version_report import REPORT, version_report
 
-__all__ = ["CARD", "STATEMENTS", "TRANSFORMER", "fit"]
+__all__ = ["CARD", "TRANSFORMER", "fit"]
 
 CARD = "README.md"
 TRANSFORMER = "transformer"
 """Sub-folder with the trained weights as Hugging Face saves them: for further training, not for serving."""
 
-STATEMENTS = "statements.json"
-"""The ids of the statements of each part: exactly what a version was trained, calibrated and tested on."""
-
-_OWN = {CARD, STATEMENTS, TRANSFORMER, CHECKPOINT, f"{CHECKPOINT}.part", NETWORK, TOKENIZER, f"{MANIFEST}.part"}
+_OWN = {
+    CARD, STATEMENTS, TRANSFORMER, CHECKPOINT, f"{CHECKPOINT}.part", NETWORK, TOKENIZER, f"{MANIFEST}.part", REPORT
+}  # fmt: skip
 
 
 def fit(
@@ -65,14 +67,21 @@ def fit(
     statements = read_statements(data, config.labels)
     split = split_statements(statements, config.validation_share, config.test_share, known)
     out.mkdir(parents=True, exist_ok=True)
-    test_logits = _train(config, split, base, out)
+    losses, test_logits = _train(config, split, base, out)
     manifest = _calibrate(_draft(config, split, base, version), split, out)
     manifest.data["absent"] = len(known.keys() - {each.id for each in statements})
     (out / STATEMENTS).write_text(json.dumps(_ids(split)) + "\n", encoding="utf-8")
     classifier = Classifier.open(out, manifest)
-    trained = softmax(test_logits, manifest.temperature)
-    served = softmax(classifier.logits([each.text for each in split.test]), manifest.temperature)
-    manifest = replace(manifest, parity=check_parity(trained, served), metrics=evaluate(classifier, split.test))
+    served_logits = classifier.logits([each.text for each in split.test])
+    trained, served = (
+        softmax(logits, manifest.temperature, manifest.biases) for logits in (test_logits, served_logits)
+    )
+    started = monotonic()
+    answers = predict(classifier, {each.id: each.text for each in split.test})
+    seconds = monotonic() - started
+    metrics = evaluate(classifier, split.test, answers)
+    manifest = replace(manifest, parity=check_parity(trained, served), metrics=metrics)
+    version_report(manifest, split.test, answers, losses, seconds, out / REPORT)
     (out / CARD).write_text(model_card(manifest), encoding="utf-8")
     (out / CHECKPOINT).unlink(missing_ok=True)
     manifest = replace(manifest, files=file_digests(out))
@@ -85,7 +94,8 @@ def _check_output(out: Path) -> None:
         raise OutputError(f"{out} already holds a complete version, which is never overwritten; choose another --out.")
     if out.exists() and not out.is_dir():
         raise OutputError(f"expected a folder as --out, came the file {out}.")
-    foreign = sorted(path.name for path in out.iterdir() if path.name not in _OWN) if out.exists() else []
+    names = sorted(path.name for path in out.iterdir()) if out.exists() else []
+    foreign = [name for name in names if name not in _OWN and not fnmatch(name, WEIGHTS.format("*"))]
     if foreign:
         raise OutputError(
             f"{out} holds files that no training run writes ({', '.join(foreign[:5])}), and nothing of yours is "
@@ -93,19 +103,19 @@ def _check_output(out: Path) -> None:
         )
 
 
-def _train(config: FitConfig, split: Split, base: BaseWeights, out: Path) -> Any:
-    """Fine-tune, save and export; return the trained network's logits on the test split, (statements, labels)."""
+def _train(config: FitConfig, split: Split, base: BaseWeights, out: Path) -> tuple[list[float], Any]:
+    """Fine-tune, save and export; return the losses, and the network's logits on the test split, (texts, labels)."""
     torch.manual_seed(config.seed)
     acts = acts_of(split.train, config.labels)
     tokenizer, network = load_encoder(base, config.labels, acts)
     train, test = (tokenise(part, tokenizer, config, acts) for part in (split.train, split.test))
-    finetune(network, train, config, out, _identity(config, split, base))
+    losses = finetune(network, train, config, out, _identity(config, split, base))
     network.to(torch.device("cpu"))  # type: ignore[arg-type]  # see finetune
     network.save_pretrained(out / TRANSFORMER)
     tokenizer.save_pretrained(out / TRANSFORMER)
     shutil.copyfile(out / TRANSFORMER / TOKENIZER, out / TOKENIZER)
     export_network(network, out / NETWORK)
-    return predict_logits(network, test["input_ids"]).numpy()
+    return losses, predict_logits(network, test["input_ids"]).numpy()
 
 
 def _identity(config: FitConfig, split: Split, base: BaseWeights) -> str:
@@ -120,7 +130,9 @@ def _draft(config: FitConfig, split: Split, base: BaseWeights, version: str | No
         labels=config.labels,
         max_tokens=config.max_tokens,
         window_overlap_tokens=config.window_overlap_tokens,
+        acts={label: list(acts) for label, acts in acts_of(split.train, config.labels).items()},
         temperature=1.0,
+        biases=[0.0] * len(config.labels),
         threshold=0.0,
         set_threshold=0.0,
         set_coverage=config.set_coverage,
@@ -167,16 +179,18 @@ def _commit() -> str | None:
 
 
 def _calibrate(manifest: Manifest, split: Split, out: Path) -> Manifest:
-    """Fit temperature and thresholds on the validation split, with the very network that is served."""
+    """Fit temperature, biases and thresholds on the validation split, with the very network that is served."""
     logits = Classifier.open(out, manifest).logits([each.text for each in split.validation])
     gold = gold_indices(split.validation, manifest.labels)
-    temperature = fit_temperature(logits, gold)
-    probabilities = softmax(logits, temperature)
-    threshold = abstention_threshold(probabilities, gold, manifest.training["max_error_rate"])
+    weights = label_weights(gold, manifest.training["label_prior"])
+    temperature, biases = fit_calibration(logits, gold, weights)
+    probabilities = softmax(logits, temperature, biases)
+    threshold = abstention_threshold(probabilities, gold, manifest.training["max_error_rate"], weights)
     return replace(
         manifest,
         temperature=temperature,
+        biases=biases,
         # Where no threshold keeps the error rate, every answer is one for a person to look at.
         threshold=1.0 if threshold is None else threshold,
-        set_threshold=set_threshold(probabilities, gold, manifest.set_coverage),
+        set_threshold=set_threshold(probabilities, gold, manifest.set_coverage, weights),
     )

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -15,9 +16,9 @@ __all__ = ["FrozenLayers"]
 class FrozenLayers:
     """The lowest layers and the embeddings of a network's encoder, frozen, and what they answered so far.
 
-    Everything of the encoder but its upper layers is frozen, parameters that layers share included: the lower ones would
-    answer otherwise once those have moved. Answers are kept as float16 on the processor: some 70 kB a statement of 46
-    tokens for an encoder of width 768.
+    Everything of the encoder but its upper layers is frozen, parameters that layers share included: the lower ones
+    would answer otherwise once those have moved. Answers are kept as float16 on the processor: some 70 kB a statement
+    of 46 tokens for an encoder of width 768.
     """
 
     def __init__(self, network: MeanPoolClassifier, count: int) -> None:
@@ -31,7 +32,7 @@ class FrozenLayers:
             ConfigError: the encoder does not keep its layers as BERT, RoBERTa and MPNet do, or has too few.
         """
         self._encoder = network.encoder
-        self._stack = getattr(self._encoder, "encoder", None)
+        self._stack: Any = getattr(self._encoder, "encoder", None)
         layers = getattr(self._stack, "layer", None)
         if not isinstance(layers, nn.ModuleList) or not hasattr(self._encoder, "embeddings"):
             raise ConfigError(

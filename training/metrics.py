@@ -7,6 +7,8 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
+from training.calibrate import label_weights
+
 __all__ = ["confusion_f1", "expected_calibration_error", "score"]
 
 Floats = npt.NDArray[np.floating[Any]]
@@ -26,9 +28,10 @@ def score(probabilities: Floats, gold: Indices, labels: Sequence[str], threshold
 
     Returns:
         JSON-ready: `statements`, `accuracy`, `macro_f1`, each of the two with its 95% bootstrap interval
-        (`accuracy_95`, `macro_f1_95`), `calibration_error`, `answered` (share not abstained), `answered_accuracy`
-        (None where nothing is answered), `per_label`, and `confusion` (rows gold, columns said). Macro-F1 averages
-        over the labels that occur in `gold`.
+        (`accuracy_95`, `macro_f1_95`), `calibration_error`, `balanced_accuracy` and `balanced_calibration_error` (each
+        label that occurs weighs the same), `answered` (share not abstained), `answered_accuracy` (None where nothing
+        is answered), `per_label`, and `confusion` (rows gold, columns said). Macro-F1 averages over the labels that
+        occur in `gold`.
     """
     said = probabilities.argmax(axis=1)
     indices = list(range(len(labels)))
@@ -36,6 +39,7 @@ def score(probabilities: Floats, gold: Indices, labels: Sequence[str], threshold
     confusion = confusion_matrix(gold, said, labels=indices)
     answered = probabilities.max(axis=1) >= threshold
     spread = _bootstrap(gold, said, len(labels))
+    balance = label_weights(gold, "uniform")
     return {
         "statements": len(gold),
         "accuracy": _rounded((said == gold).mean()),
@@ -43,6 +47,8 @@ def score(probabilities: Floats, gold: Indices, labels: Sequence[str], threshold
         "macro_f1": _rounded(_macro(f1, support)),
         "macro_f1_95": [_rounded(bound) for bound in np.quantile(spread[:, 1], [0.025, 0.975])],
         "calibration_error": _rounded(expected_calibration_error(probabilities, gold)),
+        "balanced_accuracy": _rounded(np.average(said == gold, weights=balance)),
+        "balanced_calibration_error": _rounded(expected_calibration_error(probabilities, gold, balance)),
         "answered": _rounded(answered.mean()),
         "answered_accuracy": _rounded((said == gold)[answered].mean()) if answered.any() else None,
         "per_label": {
@@ -85,9 +91,18 @@ def _bootstrap(gold: Indices, said: Indices, labels: int) -> Floats:
     return np.stack([accuracy, [_macro(f, s) for f, s in zip(f1, support, strict=True)]], axis=1)
 
 
-def expected_calibration_error(probabilities: Floats, gold: Indices, bins: int = 10) -> float:
-    """Return the mean gap between confidence and accuracy over `bins` equal confidence bins, weighted by their size."""
+def expected_calibration_error(
+    probabilities: Floats, gold: Indices, weights: Floats | None = None, bins: int = 10
+) -> float:
+    """Return the mean gap between confidence and accuracy over `bins` equal confidence bins, weighted by their size.
+
+    Args:
+        probabilities: shape (n, labels).
+        gold: indices of the right labels, shape (n,).
+        weights: of the statements, shape (n,), of mean 1; they weigh alike without.
+        bins: of the confidence, from 0 to 1.
+    """
     confidence, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == gold
     bin_of = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
-    gaps = [abs(float(confidence[bin_of == b].sum() - right[bin_of == b].sum())) for b in range(bins)]
-    return sum(gaps) / len(gold)
+    gaps = np.bincount(bin_of, weights=(confidence - right) * (1.0 if weights is None else weights), minlength=bins)
+    return float(np.abs(gaps).sum() / len(gold))

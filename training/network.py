@@ -101,8 +101,18 @@ class MeanPoolClassifier(PreTrainedModel):
         mask = attention_mask.unsqueeze(-1).to(hidden.dtype)  # (n, tokens, 1)
         mean = (hidden * mask).sum(dim=1) / mask.sum(dim=1)  # (n, width); every text has its two special tokens
         act_logits: Tensor = self.head(self.dropout(mean))
-        of_labels = [each.logsumexp(dim=-1) for each in act_logits.split(self.widths, dim=-1)]
-        return Outputs(torch.stack(of_labels, dim=-1), act_logits)
+        starts = [sum(self.widths[:label]) for label in range(self.labels)]
+        of_labels = [
+            _log_sum_exp(act_logits[:, start : start + width]) for start, width in zip(starts, self.widths, strict=True)
+        ]
+        return Outputs(torch.cat(of_labels, dim=-1), act_logits)
+
+
+def _log_sum_exp(logits: Tensor) -> Tensor:
+    # Relative to the first, not to the highest as torch.logsumexp has it: where ReduceMax is in the graph, ONNX
+    # Runtime's optimiser fails to infer shapes and fuses less. It would take a gap of 88 between two acts to overflow.
+    first = logits[:, :1]
+    return (logits - first).exp().sum(dim=-1, keepdim=True).log() + first
 
 
 def _without_pooler(encoder_config: Any) -> dict[str, bool]:

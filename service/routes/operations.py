@@ -42,6 +42,7 @@ async def model(state: CurrentState) -> ModelBody:
     return ModelBody(
         version=manifest.version,
         labels=list(manifest.labels),
+        acts=manifest.acts,
         threshold=manifest.threshold,
         set_coverage=manifest.set_coverage,
         max_tokens=manifest.max_tokens,

@@ -1,21 +1,24 @@
 """`POST /v1/predict`: texts to labels."""
 
+from collections.abc import Sequence
 from dataclasses import asdict
 
 from fastapi import APIRouter
 
 from model.classifier import Prediction
+from model.explanation import Word, deletions, weigh
 from service.bodies import JsonRoute
 from service.problems import PROBLEM_RESPONSES
-from service.schemas import PredictionBody, PredictRequest, PredictResponse, TextError, TextErrorBody
-from service.state import Answer, CurrentState
+from service.schemas import PredictionBody, PredictRequest, PredictResponse, TextError, TextErrorBody, WordBody
+from service.state import Answer, CurrentState, State
 
 __all__ = ["router"]
 
 router = APIRouter(prefix="/v1", tags=["predict"], route_class=JsonRoute)
 
 
-@router.post("/predict", responses=PROBLEM_RESPONSES)
+# What is unset is an explanation that nobody asked for.
+@router.post("/predict", responses=PROBLEM_RESPONSES, response_model_exclude_unset=True)
 async def predict(request: PredictRequest, state: CurrentState) -> PredictResponse:
     """Label one text or several; a text that cannot be classified gets its error in its own place."""
     texts = request.all_texts
@@ -23,11 +26,34 @@ async def predict(request: PredictRequest, state: CurrentState) -> PredictRespon
     answers = await state.batcher.submit(texts, state.settings.request_timeout_s)
     if request.stances_only:
         answers = [classifier.to_stance(each) if isinstance(each, Prediction) else each for each in answers]
+    explanations = await _explain(state, texts, answers) if request.explain else [None] * len(texts)
     state.metrics.answered(answers)
-    return PredictResponse(model=classifier.manifest.version, predictions=[_body(answer) for answer in answers])
+    bodies = [_body(answer, words) for answer, words in zip(answers, explanations, strict=True)]
+    return PredictResponse(model=classifier.manifest.version, predictions=bodies)
 
 
-def _body(answer: Answer) -> PredictionBody | TextErrorBody:
-    if isinstance(answer, Prediction):
-        return PredictionBody(**asdict(answer))
-    return TextErrorBody(error=TextError(code=answer.code, message=str(answer)))
+async def _explain(state: State, texts: Sequence[str], answers: Sequence[Answer]) -> list[list[Word] | None]:
+    """Return the words that carried each answer; None in the place of a text that could not be classified."""
+    asked = [
+        deletions(text) if isinstance(answer, Prediction) else None for text, answer in zip(texts, answers, strict=True)
+    ]
+    # All in one go: what is left of each text is an ordinary text in the queue, beside everyone else's.
+    shortened = [each.text for group in asked for each in group or ()]
+    left = iter(await state.batcher.submit(shortened, state.settings.request_timeout_s) if shortened else ())
+    explanations: list[list[Word] | None] = []
+    for text, answer, group in zip(texts, answers, asked, strict=True):
+        if not isinstance(answer, Prediction) or group is None:
+            explanations.append(None)
+            continue
+        told = [(each, rest.probabilities if isinstance(rest := next(left), Prediction) else None) for each in group]
+        explanations.append(weigh(text, answer.label, answer.probabilities, told))
+    return explanations
+
+
+def _body(answer: Answer, words: list[Word] | None) -> PredictionBody | TextErrorBody:
+    if not isinstance(answer, Prediction):
+        return TextErrorBody(error=TextError(code=answer.code, message=str(answer)))
+    fields = {name: value for name, value in asdict(answer).items() if name != "acts"} | {"act": answer.act}
+    if words is not None:
+        fields["explanation"] = [WordBody(**asdict(word)) for word in words]
+    return PredictionBody(**fields)

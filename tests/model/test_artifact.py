@@ -27,9 +27,11 @@ def draft() -> Manifest:
     return Manifest(
         version="2026-11-24.1",
         labels=("yes", "no"),
+        acts={"yes": ["agree", "offer"], "no": []},
         max_tokens=16,
         window_overlap_tokens=4,
         temperature=1.25,
+        biases=[0.5, -0.5],
         threshold=0.5,
         set_threshold=0.1,
         set_coverage=0.9,
@@ -120,16 +122,16 @@ def test_file_in_place_of_a_folder_is_refused(folder: Path) -> None:
         read_manifest(folder / "model.onnx")
 
 
-@pytest.mark.parametrize(("came", "shown"), [(FORMAT + 1, "2"), (None, "None"), ("1", "'1'")])
+@pytest.mark.parametrize(("came", "shown"), [(FORMAT + 1, "3"), (0, "0"), (None, "None"), ("1", "'1'")])
 def test_other_format_is_refused(folder: Path, came: object, shown: str) -> None:
     _edit(folder, format=came)
-    with pytest.raises(ArtifactError, match=f"expected format 1, came {shown}; this release of Brink cannot read it"):
+    with pytest.raises(ArtifactError, match=f"expected format 2, came {shown}; this release of Brink cannot read it"):
         read_manifest(folder)
 
 
 def test_json_that_is_no_object_is_refused(folder: Path) -> None:
     (folder / MANIFEST).write_bytes(b"[1]")
-    with pytest.raises(ArtifactError, match="expected format 1, came 'list'"):
+    with pytest.raises(ArtifactError, match="expected format 2, came 'list'"):
         read_manifest(folder)
 
 
@@ -168,6 +170,28 @@ def test_value_of_another_type_is_refused(folder: Path, name: str, came: object,
     _edit(folder, **{name: came})
     with pytest.raises(ArtifactError, match=f"expected '{name}' to be {expected}"):
         read_manifest(folder)
+
+
+@pytest.mark.parametrize("biases", [[0.5], [0.5, "1"]])
+def test_biases_that_are_not_one_number_a_label_are_refused(folder: Path, biases: object) -> None:
+    _edit(folder, biases=biases)
+    with pytest.raises(ArtifactError, match="expected 'biases' to be one number a label, came"):
+        read_manifest(folder)
+
+
+@pytest.mark.parametrize("acts", [{"yes": ["agree"]}, {"yes": [1], "no": []}, {"yes": "agree", "no": []}])
+def test_acts_that_are_not_names_for_each_label_are_refused(folder: Path, acts: object) -> None:
+    _edit(folder, acts=acts)
+    with pytest.raises(ArtifactError, match="expected 'acts' to be a list of names for each label, came"):
+        read_manifest(folder)
+
+
+def test_manifest_of_the_first_format_is_read(folder: Path) -> None:
+    raw = json.loads((folder / MANIFEST).read_text(encoding="utf-8")) | {"format": 1}
+    del raw["acts"], raw["biases"]
+    (folder / MANIFEST).write_text(json.dumps(raw), encoding="utf-8")
+    manifest = read_manifest(folder)
+    assert (manifest.acts, manifest.biases, manifest.temperature) == ({}, [0.0, 0.0], 1.25)
 
 
 def test_whole_number_is_a_number(folder: Path) -> None:

@@ -23,6 +23,11 @@ def test_temperature_divides_the_logits() -> None:
     assert softmax(np.array([[0.0, math.log(9)]]), 2.0) == pytest.approx(np.array([[0.25, 0.75]]))
 
 
+def test_biases_are_added_after_the_division() -> None:
+    shifted = softmax(np.array([[0.0, math.log(9)]]), 2.0, [math.log(3), 0.0])
+    assert shifted == pytest.approx(np.array([[0.5, 0.5]]))
+
+
 def test_huge_logits_stay_finite() -> None:
     assert softmax(np.array([[1e30, -1e30]])).tolist() == [[1.0, 0.0]]
 

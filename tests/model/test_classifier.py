@@ -6,11 +6,15 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from onnxruntime import InferenceSession
+from tokenizers import Tokenizer
 
 from model.artifact import MANIFEST, file_digests, read_manifest, write_manifest
 from model.classifier import MAX_CHARACTERS, NETWORK, TOKENIZER, Classifier, Prediction, check_text
@@ -71,6 +75,30 @@ def test_answer_agrees_with_its_own_probabilities(doubtful: Classifier) -> None:
         assert set(answer.prediction_set) == {label for label, value in answer.probabilities.items() if value >= 0.1}
         assert answer.windows == 1
     assert {answer.abstained for answer in answers if isinstance(answer, Prediction)} == {True, False}
+
+
+def test_act_is_the_likeliest_beneath_its_label_whatever_other_labels_acts_are(classifier: Classifier) -> None:
+    manifest = replace(classifier.manifest, acts={"a": ["a1", "a2"], "b": [], "c": ["c1", "c2", "c3"]})
+    manifest = replace(manifest, labels=("a", "b", "c"), biases=[0.0] * 3)
+    outputs = [np.array([[1.0, 2.0, 3.0]]), np.array([[0.5, 0.2, 9.0, 0.1, 0.3, 0.2]])]
+    session = cast(InferenceSession, SimpleNamespace(get_inputs=list, run=lambda names, feed: outputs))
+    tokenizer = Tokenizer.from_str(classifier._tokenizer.to_str())
+    (answer,) = Classifier(manifest, tokenizer, session).classify(["war"])
+    assert isinstance(answer, Prediction)
+    assert (answer.label, answer.act) == ("c", "c2")
+    assert answer.acts == {"a": "a1", "c": "c2"}
+
+
+def test_network_without_acts_gives_none(tiny_model: Path) -> None:
+    for acts in ({}, {label: [] for label in LABELS}):
+        manifest = replace(read_manifest(tiny_model), acts=acts)
+        answer = _answer(Classifier.open(tiny_model, manifest), "We will answer.")
+        assert (answer.acts, answer.act) == ({}, None)
+
+
+def test_biases_shift_the_answers(tiny_model: Path) -> None:
+    manifest = replace(read_manifest(tiny_model), biases=[0.0, 50.0, 0.0, 0.0])
+    assert _answer(Classifier.open(tiny_model, manifest), " ".join(cue_words("none"))).label == LABELS[1]
 
 
 def test_answers_come_in_the_order_asked(classifier: Classifier) -> None:

@@ -21,7 +21,7 @@ from starlette.testclient import TestClient
 from model.artifact import Manifest
 from model.classifier import Classifier, Prediction, check_text
 from model.errors import UnclassifiableTextError
-from model.labels import LABELS
+from model.labels import ACTS, LABELS
 from service.app import create_app
 from service.settings import Settings
 from service.telemetry import configure_logging
@@ -38,9 +38,11 @@ PREDICT = "/v1/predict"
 MANIFEST = Manifest(
     version="2026-11-24.7",
     labels=LABELS,
+    acts={label: list(acts) for label, acts in ACTS.items()},
     max_tokens=256,
     window_overlap_tokens=32,
     temperature=1.0,
+    biases=[0.0] * 4,
     threshold=0.8,
     set_threshold=0.05,
     set_coverage=0.9,
@@ -112,7 +114,8 @@ class FakeClassifier:
         rest = 0.02 if text.endswith("!") else 0.1
         label = self.labels[len(text) % 4]
         probabilities = dict.fromkeys(self.labels, rest) | {label: 1 - 3 * rest}
-        return Prediction(label, 1 - 3 * rest, 1 - 3 * rest < 0.8, probabilities, [label], windows=len(text))
+        acts = {each: names[0] for each, names in ACTS.items()}
+        return Prediction(label, 1 - 3 * rest, 1 - 3 * rest < 0.8, probabilities, [label], len(text), acts)
 
 
 def application(classifier: FakeClassifier, **settings: Any) -> FastAPI:

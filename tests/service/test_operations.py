@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from prometheus_client.parser import text_string_to_metric_families
 from starlette.testclient import TestClient
 
+from model.labels import ACTS
 from tests.service.conftest import MANIFEST, PREDICT, WAIT_S, FakeClassifier, Log, application, post_bytes
 
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
@@ -60,6 +61,7 @@ def test_model_is_described(client: TestClient) -> None:
         "version": "2026-11-24.7",
         "labels": ["escalatory", "deterrent", "de-escalatory", "none"],
         "threshold": 0.8,
+        "acts": {label: list(acts) for label, acts in ACTS.items()},
         "set_coverage": 0.9,
         "max_tokens": 256,
         "base": MANIFEST.base,

@@ -35,6 +35,7 @@ def test_one_text_gets_one_whole_answer(client: TestClient) -> None:
                 "probabilities": {"escalatory": 0.02, "deterrent": 0.94, "de-escalatory": 0.02, "none": 0.02},
                 "prediction_set": ["deterrent"],
                 "windows": 1 + len("abcd"),
+                "act": "if-then",
             }
         ],
     }
@@ -67,6 +68,45 @@ def test_stances_only_names_a_stance_where_none_is_likeliest(client: TestClient)
     assert (likeliest["label"], likeliest["abstained"]) == ("none", False)
     assert (stance["label"], stance["confidence"], stance["abstained"]) == ("escalatory", 0.02, True)
     assert stance["probabilities"] == likeliest["probabilities"]
+    assert (likeliest["act"], stance["act"]) == ("report", "attack")
+
+
+def test_explanation_says_which_words_carried_the_label(client: TestClient, classifier: FakeClassifier) -> None:
+    # Of the fake the length decides, by fours: 13 characters are of the same label as 9.
+    [answer] = predictions(client, text="one two four!", explain=True)
+    assert answer["label"] == "deterrent"
+    assert classifier.seen[-4:] == ["one two four!", "two four!", "one four!", "one two !"]
+    assert answer["explanation"] == []
+    [answer] = predictions(client, text="one, three fours!", explain=True)
+    assert [(word["text"], word["start"], word["end"]) for word in answer["explanation"]] == [
+        ("one", 0, 3),
+        ("three", 5, 10),
+        ("fours", 11, 16),
+    ]
+    assert [word["weight"] for word in answer["explanation"]] == pytest.approx([0.92, 0.92, 0.92])
+
+
+def test_text_that_cannot_be_explained_gets_its_error_and_its_neighbours_are_explained(client: TestClient) -> None:
+    empty, single, several = predictions(client, texts=[" ", "war", "one, three fours!"], explain=True)
+    assert empty["error"]["code"] == "empty"
+    assert single["explanation"] == []
+    assert len(several["explanation"]) == 3
+
+
+def test_explanation_is_of_the_label_that_is_given(client: TestClient) -> None:
+    # None is the likeliest; of the stances the first. Without the x the text ends on a mark that makes it less likely.
+    [answer] = predictions(client, text="oness two!x", explain=True, stances_only=True)
+    assert answer["label"] == "escalatory"
+    assert [word["text"] for word in answer["explanation"]] == ["x"]
+    assert answer["explanation"][0]["weight"] == pytest.approx(0.08)
+
+
+@pytest.mark.parametrize(("count", "status"), [(8, 200), (9, 413)])
+def test_so_many_texts_are_explained_at_once(client: TestClient, count: int, status: int) -> None:
+    response = client.post(PREDICT, json={"texts": ["we warn"] * count, "explain": True})
+    assert response.status_code == status
+    if status == 413:
+        assert "expected at most 8 texts to explain, came 9; send several requests." in response.json()["detail"]
 
 
 def test_stances_only_leaves_a_stance_and_an_error_as_they_are(client: TestClient) -> None:

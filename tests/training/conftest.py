@@ -21,4 +21,6 @@ def tiny_tokens(tiny_base: Path) -> Dataset:
     """Token ids and label indices of 64 statements."""
     rows = tiny_rows(64)
     ids = AutoTokenizer.from_pretrained(tiny_base)([row["text"] for row in rows])["input_ids"]
-    return Dataset.from_dict({"input_ids": ids, "label": [LABELS.index(row["label"]) for row in rows], "act": [-1] * 64})
+    return Dataset.from_dict(
+        {"input_ids": ids, "label": [LABELS.index(row["label"]) for row in rows], "act": [-1] * 64}
+    )

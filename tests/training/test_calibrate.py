@@ -6,7 +6,13 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from model.calibration import prediction_set, softmax
-from training.calibrate import abstention_threshold, fit_temperature, negative_log_likelihood, set_threshold
+from training.calibrate import (
+    abstention_threshold,
+    fit_calibration,
+    label_weights,
+    negative_log_likelihood,
+    set_threshold,
+)
 
 SEEDS = st.integers(0, 2**32 - 1)
 
@@ -33,24 +39,33 @@ def test_likelihood_of_an_impossible_label_is_finite() -> None:
 
 
 @pytest.mark.parametrize("temperature", [0.3, 1.0, 2.5])
-def test_temperature_that_made_the_labels_is_found(temperature: float) -> None:
+def test_temperature_and_biases_that_made_the_labels_are_found(temperature: float) -> None:
     generator = np.random.default_rng(0)
     logits = generator.normal(size=(20_000, 4)) * 2
-    gold = (logits / temperature + generator.gumbel(size=logits.shape)).argmax(axis=1)  # draws from the softmax
-    assert fit_temperature(logits, gold) == pytest.approx(temperature, rel=0.05)
+    made = np.array([0.6, -0.6, 0.3, -0.3])
+    gold = (logits / temperature + made + generator.gumbel(size=logits.shape)).argmax(axis=1)  # draws from the softmax
+    fitted, biases = fit_calibration(logits, gold)
+    assert fitted == pytest.approx(temperature, rel=0.05)
+    assert biases == pytest.approx(made, abs=0.1)
 
 
 def test_temperature_undoes_a_scaling_of_the_logits() -> None:
     generator = np.random.default_rng(1)
     logits = generator.normal(size=(500, 3)) * 2
     gold = (logits + generator.gumbel(size=logits.shape)).argmax(axis=1)
-    assert fit_temperature(logits * 3, gold) == pytest.approx(3 * fit_temperature(logits, gold), rel=1e-3)
+    (one, biases), (three, others) = fit_calibration(logits, gold), fit_calibration(logits * 3, gold)
+    assert three == pytest.approx(3 * one, rel=1e-2)
+    assert others == pytest.approx(biases, abs=1e-2)
 
 
-def test_temperature_stays_within_its_bounds() -> None:
+def test_temperature_stays_within_its_bounds_and_few_statements_move_no_bias_far() -> None:
     logits = np.array([[0.1, 0.0], [0.0, 0.1]])
-    assert fit_temperature(logits, np.array([0, 1])) == pytest.approx(0.05, rel=0.01)
-    assert fit_temperature(logits, np.array([1, 0])) == pytest.approx(20.0, rel=0.01)
+    for gold in (np.array([0, 1]), np.array([1, 0])):
+        temperature, biases = fit_calibration(logits, gold)
+        assert 0.05 <= temperature <= 20 * (1 + 1e-9)
+        assert biases == pytest.approx([0.0, 0.0], abs=0.05)
+    temperature, biases = fit_calibration(np.zeros((2, 3)), np.array([0, 0]))
+    assert max(abs(bias) for bias in biases) < 0.2
 
 
 @settings(max_examples=50)
@@ -59,9 +74,30 @@ def test_no_other_temperature_is_likelier(seed: int) -> None:
     generator = np.random.default_rng(seed)
     logits = generator.normal(size=(40, 3)) * generator.uniform(0.5, 5)
     gold = generator.integers(0, 3, size=40)
-    fitted = negative_log_likelihood(softmax(logits, fit_temperature(logits, gold)), gold)
-    others = [negative_log_likelihood(softmax(logits, other), gold) for other in np.geomspace(0.05, 20, 60)]
-    assert fitted <= min(others) + 1e-4
+    temperature, biases = fit_calibration(logits, gold)
+    penalty = 10 * sum(bias**2 for bias in biases) / 40
+    fitted = negative_log_likelihood(softmax(logits, temperature, biases), gold) + penalty
+    others = [
+        negative_log_likelihood(softmax(logits, other, biases), gold) + penalty for other in np.geomspace(0.05, 20, 60)
+    ]
+    assert fitted <= min(others) + 1e-3
+
+
+def test_weights_of_labels_make_up_for_their_mix() -> None:
+    gold = np.array([0] * 6 + [1] * 2 + [3] * 1)
+    weights = label_weights(gold, "uniform")
+    assert weights.mean() == pytest.approx(1.0)
+    assert [weights[gold == label].sum() for label in (0, 1, 3)] == pytest.approx([3.0, 3.0, 3.0])
+    assert label_weights(gold, "data").tolist() == [1.0] * 9
+
+
+def test_weighted_calibration_is_that_of_the_other_mix() -> None:
+    # One text for all: nothing can be learnt but how common the labels are, and under `uniform` they are alike.
+    gold = np.array([0] * 9000 + [1] * 1000)
+    logits = np.zeros((10_000, 2))
+    assert softmax(logits[:1], *fit_calibration(logits, gold))[0] == pytest.approx([0.9, 0.1], abs=0.01)
+    fitted = fit_calibration(logits, gold, label_weights(gold, "uniform"))
+    assert softmax(logits[:1], *fitted)[0] == pytest.approx([0.5, 0.5], abs=0.01)
 
 
 @pytest.mark.parametrize(
@@ -113,6 +149,19 @@ def test_set_threshold_of_known_probabilities() -> None:
     probabilities, gold = _answers([0.95, 0.9, 0.85, 0.8, 0.75, 0.7, 0.65, 0.6, 0.55], [1] * 9)
     assert set_threshold(probabilities, gold, 0.8) == 0.6
     assert set_threshold(probabilities, gold, 0.5) == 0.75
+
+
+def test_weights_count_as_so_many_statements() -> None:
+    probabilities, gold = _answers([0.9, 0.8, 0.7, 0.6], [1, 0, 1, 1])
+    thrice = np.array([1.0, 1.0, 1.0, 3.0])
+    repeated = [0, 1, 2, 3, 3, 3]
+    for rate in (0.1, 0.2, 0.3, 0.4):
+        assert abstention_threshold(probabilities, gold, rate, thrice) == abstention_threshold(
+            probabilities[repeated], gold[repeated], rate
+        )
+    # Of the weight 1 + 1 + 1 + 3, and 3 for the statement to come, 4.5 are half.
+    assert set_threshold(probabilities, np.zeros(4, dtype=int), 0.5, thrice) == 0.6
+    assert set_threshold(probabilities, np.zeros(4, dtype=int), 0.9, thrice) == 0.0
 
 
 def test_too_few_statements_for_a_coverage_leave_every_label_in() -> None:

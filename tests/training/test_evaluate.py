@@ -73,10 +73,10 @@ def test_table_of_known_scores() -> None:
         "macro_f1_95": [0.0, 1.0],
     }
     assert table(metrics | {"by_origin": {"real": real}}).splitlines() == [
-        "| statements | accuracy | macro-F1 | calibration error | answered | right of these |",
+        "| statements | accuracy | macro-F1 | calibration error, balanced | answered | right of these |",
         "| --- | --- | --- | --- | --- | --- |",
-        "| all: 4 | 0.750 [0.250, 1.000] | 0.733 [0.200, 1.000] | 0.300 | 75% | 1.000 |",
-        "| real: 2 | 0.500 [0.000, 1.000] | 0.667 [0.000, 1.000] | 0.400 | 0% | none answered |",
+        "| all: 4 | 0.750 [0.250, 1.000] | 0.733 [0.200, 1.000] | 0.300, 0.300 | 75% | 1.000 |",
+        "| real: 2 | 0.500 [0.000, 1.000] | 0.667 [0.000, 1.000] | 0.400, 0.400 | 0% | none answered |",
         "",
         "| label | precision | recall | F1 | statements |",
         "| --- | --- | --- | --- | --- |",

@@ -10,11 +10,13 @@ import pytest
 import torch
 from transformers import AutoTokenizer
 
+import training.export
 from model.calibration import softmax
 from model.classifier import NETWORK, Classifier
-from tests.tiny import tiny_rows
+from model.labels import ACTS, LABELS
+from tests.tiny import build_base, tiny_rows
 from training.errors import ParityError
-from training.export import check_parity
+from training.export import WEIGHTS, check_parity, export_network
 from training.finetune import predict_logits
 from training.fit import TRANSFORMER
 from training.network import MeanPoolClassifier
@@ -54,14 +56,50 @@ def test_network_that_answers_no_number_is_refused() -> None:
         check_parity(np.full((2, 4), np.nan), np.full((2, 4), np.nan))
 
 
+@pytest.fixture
+def large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MeanPoolClassifier:
+    """A network that is large by limits a thousand times lower: its table and its weights are kept apart."""
+    monkeypatch.setattr(training.export, "_LARGE_TABLE", 1000)
+    monkeypatch.setattr(training.export, "MAX_FILE_BYTES", 20_000)
+    monkeypatch.setattr(training.export, "_LARGE_TENSOR_BYTES", 512)
+    build_base(tmp_path / "base")
+    return MeanPoolClassifier.from_encoder(str(tmp_path / "base"), LABELS, ACTS)
+
+
+def test_large_network_is_written_to_several_files_and_answers_as_the_trained_one(
+    large: MeanPoolClassifier, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    for _ in range(2):  # the second time over what a killed run has left
+        export_network(large, out / NETWORK)
+        sizes = {path.name: path.stat().st_size for path in out.iterdir()}
+        names = {NETWORK, *(WEIGHTS.format(number) for number in range(1, len(sizes)))}
+        assert sizes.keys() == names
+        assert len(sizes) >= 3
+        assert all(size <= 20_000 for name, size in sizes.items() if name != NETWORK)
+    graph = onnx.load(out / NETWORK).graph
+    words = [large.encoder.config.vocab_size, large.encoder.config.hidden_size]
+    assert [each.data_type for each in graph.initializer if list(each.dims) == words] == [onnx.TensorProto.INT8]
+    session = onnxruntime.InferenceSession(out / NETWORK, providers=["CPUExecutionProvider"])
+    ids = torch.tensor([[2, 60, 61, 62, 3], [2, 70, 3, 0, 0]])
+    mask = torch.tensor([[1, 1, 1, 1, 1], [1, 1, 1, 0, 0]])
+    with torch.inference_mode():
+        expected = large(ids, mask)
+    logits, act_logits = session.run(None, {"input_ids": ids.numpy(), "attention_mask": mask.numpy()})
+    assert logits == pytest.approx(expected.logits.numpy(), abs=0.02)
+    assert act_logits == pytest.approx(expected.act_logits.numpy(), abs=0.02)
+    assert act_logits.shape == (2, sum(map(len, ACTS.values())))
+
+
 def test_served_network_takes_any_number_of_texts_and_tokens(tiny_model: Path) -> None:
     session = onnxruntime.InferenceSession(tiny_model / NETWORK, providers=["CPUExecutionProvider"])
     assert [each.name for each in session.get_inputs()] == ["input_ids", "attention_mask"]
-    assert [each.name for each in session.get_outputs()] == ["logits"]
+    assert [each.name for each in session.get_outputs()] == ["logits", "act_logits"]
     for shape in ((1, 3), (5, 7), (2, 256)):
         ids = np.full(shape, 60, dtype=np.int64)
-        (logits,) = session.run(None, {"input_ids": ids, "attention_mask": np.ones_like(ids)})
-        assert logits.shape == (shape[0], 4)
+        logits, act_logits = session.run(None, {"input_ids": ids, "attention_mask": np.ones_like(ids)})
+        assert logits.shape == act_logits.shape == (shape[0], 4)
 
 
 def test_served_network_is_fused_and_the_encoders_matrices_have_eight_bits(tiny_model: Path) -> None:

@@ -11,6 +11,7 @@ import training.fit
 from model.artifact import MANIFEST, Manifest, file_digest, file_digests, read_manifest, verify_files
 from model.classifier import NETWORK, Classifier, Prediction
 from model.errors import ArtifactError
+from model.labels import ACTS, LABELS
 from tests.tiny import cue_words, tiny_config, tiny_rows, write_rows
 from training.__main__ import main
 from training.card import model_card
@@ -38,6 +39,11 @@ def test_folder_holds_what_serving_needs_and_the_trained_weights(tiny_model: Pat
         "statements.json",
         "manifest.json",
         "model.onnx",
+        "report/README.md",
+        "report/confusion.svg",
+        "report/losses.svg",
+        "report/reliability.svg",
+        "report/risk.svg",
         "tokenizer.json",
         "transformer/config.json",
         "transformer/model.safetensors",
@@ -96,6 +102,22 @@ def test_trained_weights_load_for_further_training(tiny_model: Path, tiny_base: 
     assert network.labels == 4
     before, after = load_file(tiny_base / "model.safetensors"), network.encoder.state_dict()
     assert any((after[name] != value).any() for name, value in before.items())
+
+
+def test_acts_of_the_data_are_those_of_the_answers(tiny_base: Path, tmp_path: Path) -> None:
+    # Deterrent has no acts, and of the others some statements have none.
+    rows = [
+        row | ({} if row["label"] == "deterrent" or index % 5 == 0 else {"act": ACTS[row["label"]][index // 4 % 2]})
+        for index, row in enumerate(tiny_rows(200))
+    ]
+    fit(tiny_config(tiny_base), [write_rows(tmp_path / "acts.jsonl", rows)], tmp_path / "out")
+    classifier = Classifier.load(tmp_path / "out")
+    acts = {label: [] if label == "deterrent" else [*ACTS[label][:2]] for label in LABELS}
+    assert classifier.manifest.acts == acts
+    for answer in classifier.classify([" ".join(cue_words(label)) for label in LABELS]):
+        assert isinstance(answer, Prediction)
+        assert answer.acts.keys() == set(LABELS) - {"deterrent"}
+        assert answer.act in (acts[answer.label] or [None])
 
 
 def test_complete_version_is_refused_and_untouched(tiny_base: Path, tiny_corpus: Path, tiny_model: Path) -> None:

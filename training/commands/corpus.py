@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from model.artifact import locate_model
+from model.artifact import STATEMENTS, locate_model
 from model.classifier import Classifier
 from training.agreement import Reading, agreement, agreement_table, read_readings
 from training.check import check_corpus
@@ -211,8 +211,6 @@ def _annotations(folder: Path) -> dict[str, Reading]:
 
 def _unseen(model: Path, statements: list[Statement]) -> tuple[list[Suspect], list[tuple[Statement, str]]]:
     """Return what a version, as it records itself, was not trained on: the suspects, and its answers on validation."""
-    from training.fit import STATEMENTS  # torch takes seconds to import
-
     classifier = Classifier.load(model)
     parts: dict[str, Any] = json.loads((model / STATEMENTS).read_text(encoding="utf-8"))
     validation, test = set(parts["validation"]), set(parts["test"])

@@ -1,4 +1,4 @@
-"""Commands on versions of the model: fit, evaluate, release."""
+"""Commands on versions of the model: fit, evaluate, compare, release."""
 
 import argparse
 import json
@@ -6,13 +6,17 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
-from model.artifact import MANIFEST, file_digests, locate_model, read_manifest, verify_files, write_manifest
+import numpy as np
+
+from model.artifact import MANIFEST, STATEMENTS, file_digests, locate_model, read_manifest, verify_files, write_manifest
 from model.classifier import Classifier
 from training.card import model_card
 from training.commands.files import refuse_existing
+from training.compare import compare, comparison_table, whole_groups
 from training.config import FitConfig
-from training.corpus import read_statements
-from training.evaluate import evaluate, table
+from training.corpus import gold_indices, read_statements
+from training.errors import CorpusError
+from training.evaluate import evaluate, predict, table
 
 __all__ = ["OPTIONS", "add_config_options", "add_version_commands", "config_from"]
 
@@ -24,7 +28,7 @@ OPTIONS = (
 
 
 def add_version_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Add fit, evaluate and release."""
+    """Add fit, evaluate, compare and release."""
     fit = commands.add_parser("fit", help="train, calibrate, export and measure one version")
     fit.add_argument("--data", type=Path, nargs="+", required=True, help="files or folders of labelled statements")
     fit.add_argument("--out", type=Path, required=True, help="folder to write; run again to go on after a kill")
@@ -39,6 +43,11 @@ def add_version_commands(commands: "argparse._SubParsersAction[argparse.Argument
     evaluate_command.add_argument("--data", type=Path, nargs="+", required=True)
     evaluate_command.add_argument("--json", action="store_true", help="print JSON in place of a table")
     evaluate_command.set_defaults(run=_evaluate)
+
+    compare_command = commands.add_parser("compare", help="two versions side by side on statements new to both")
+    compare_command.add_argument("models", nargs=2, metavar="MODEL", help="name of a shipped model, or a folder")
+    compare_command.add_argument("--data", type=Path, nargs="+", required=True)
+    compare_command.set_defaults(run=_compare)
 
     release = commands.add_parser("release", help="copy what serving needs of a version into a new folder")
     release.add_argument("--model", type=Path, required=True, help="folder that `fit` has written")
@@ -78,6 +87,34 @@ def _evaluate(options: argparse.Namespace) -> int:
     metrics = evaluate(classifier, read_statements(options.data, classifier.labels))
     print(json.dumps(metrics, indent=2) if options.json else table(metrics))
     return 0
+
+
+def _compare(options: argparse.Namespace) -> int:
+    folders = [locate_model(name) for name in options.models]
+    classifiers = [Classifier.load(folder) for folder in folders]
+    labels = classifiers[0].labels
+    if classifiers[1].labels != labels:
+        raise CorpusError(f"expected two models of the same labels, came {labels} and {classifiers[1].labels}.")
+    known = set().union(*(_learnt_from(folder) for folder in folders))
+    statements = [each for each in read_statements(options.data, labels) if each.id not in known]
+    if not statements:
+        raise CorpusError("expected statements that neither model was trained or calibrated on, came none in --data.")
+    gold = gold_indices(statements, labels)
+    texts = {each.id: each.text for each in statements}
+    said = [np.array([labels.index(answer.label) for answer in predict(each, texts)]) for each in classifiers]
+    names = [f"{name} ({each.manifest.version})" for name, each in zip(options.models, classifiers, strict=True)]
+    groups = [whole_groups(statements, each == gold) for each in said]
+    print(comparison_table(compare(said[0], said[1], gold, labels), names, groups))
+    return 0
+
+
+def _learnt_from(folder: Path) -> set[str]:
+    """Return the ids of the statements that a version was trained or calibrated on."""
+    path = folder / STATEMENTS
+    if not path.is_file():
+        raise CorpusError(f"{folder} lacks {STATEMENTS}, which says what it was trained on; fit the version anew.")
+    parts = json.loads(path.read_text(encoding="utf-8"))
+    return {*parts["train"], *parts["validation"]}
 
 
 def _release(options: argparse.Namespace) -> int:
