@@ -1,8 +1,13 @@
-"""Start the server: `python -m service`. Settings come from the environment, `BRINK_*`."""
+"""Start the server, `python -m service`, or label a file, `python -m service score FILE --out FILE`.
 
+Settings come from the environment, `BRINK_*`.
+"""
+
+import argparse
 import os
 import signal
 import sys
+from pathlib import Path
 
 import structlog
 import uvicorn
@@ -10,7 +15,8 @@ from fastapi import FastAPI
 
 from model.errors import ModelError
 from service.app import create_app, load_classifier
-from service.errors import SettingsError
+from service.errors import SettingsError, TableError
+from service.score import score_file
 from service.settings import Settings, load_settings
 from service.telemetry import configure_logging
 
@@ -18,12 +24,36 @@ _log = structlog.get_logger(__name__)
 
 
 def main() -> int:
-    """Serve until a signal and answer what was accepted; return 0, or 1 where the service could not start."""
+    """Do what the command line says; return 0, or 1 with the reason on standard error."""
+    options = _parser().parse_args()
     try:
         settings = load_settings(os.environ)
-    except SettingsError as error:
+        return _serve(settings) if options.command is None else _score(settings, options)
+    except (SettingsError, TableError, ModelError) as error:
         sys.stderr.write(f"error: {error}\n")
         return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser("python -m service", description="Serve; or, with a command, do that.")
+    score = parser.add_subparsers(dest="command").add_parser("score", help="label every row of a file")
+    score.add_argument("file", type=Path, help="CSV with a header, JSON Lines or Parquet")
+    score.add_argument("--out", type=Path, required=True, help="new file; run again to go on after a kill")
+    score.add_argument("--column", default="text", help="column with the texts; default text")
+    score.add_argument("--model", help="name of a shipped model, or a folder; default BRINK_MODEL")
+    return parser
+
+
+def _score(settings: Settings, options: argparse.Namespace) -> int:
+    chosen = settings.model_copy(update={"model": options.model or settings.model})
+    errors = score_file(load_classifier(chosen), options.file, options.out, options.column)
+    if errors:
+        sys.stderr.write(f"{errors:,} rows could not be labelled; brink_error in {options.out} says why.\n")
+    return 0
+
+
+def _serve(settings: Settings) -> int:
+    """Serve until a signal and answer what was accepted; return 0, or 1 where the service could not start."""
     configure_logging(settings.log_level, settings.log_format)
     try:
         app = create_app(settings, load_classifier(settings))

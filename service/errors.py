@@ -1,6 +1,6 @@
 """The errors that this package raises; `service.problems` turns them into answers."""
 
-__all__ = ["DeadlineError", "NotReadyError", "OverloadedError", "ServiceError", "SettingsError"]
+__all__ = ["DeadlineError", "NotReadyError", "OverloadedError", "ServiceError", "SettingsError", "TableError"]
 
 
 class ServiceError(Exception):
@@ -9,6 +9,10 @@ class ServiceError(Exception):
 
 class SettingsError(ServiceError):
     """The environment holds a setting that is unknown or does not fit."""
+
+
+class TableError(ServiceError):
+    """A file of rows cannot be read or written."""
 
 
 class NotReadyError(ServiceError):

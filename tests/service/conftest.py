@@ -61,6 +61,7 @@ class FakeClassifier:
     Attributes:
         batches: the texts of every call, in order.
         failure: raised by every call instead of an answer, while set.
+        fail_after: calls that are answered before the others fail; None for no end.
         entered: set once a call has begun since the last `blocked`.
     """
 
@@ -70,6 +71,7 @@ class FakeClassifier:
     def __init__(self) -> None:
         self.batches: list[list[str]] = []
         self.failure: Exception | None = None
+        self.fail_after: int | None = None
         self.entered = threading.Event()
         self._free = threading.Event()
         self._free.set()
@@ -93,6 +95,8 @@ class FakeClassifier:
         assert self.entered.wait(WAIT_S), "the classifier was not called"
 
     def classify(self, texts: Sequence[str]) -> list[Prediction | UnclassifiableTextError]:
+        if self.fail_after is not None and len(self.batches) >= self.fail_after:
+            raise RuntimeError("failed on purpose")
         self.batches.append(list(texts))
         self.entered.set()
         assert self._free.wait(WAIT_S), "the classifier was not freed"
