@@ -15,7 +15,7 @@ from model.classifier import Classifier
 from service.batching import Batcher
 from service.bodies import BodyLimit
 from service.problems import LastResort, document_problems, install_problem_handlers
-from service.routes import operations, predict
+from service.routes import operations, predict, stream
 from service.settings import Settings
 from service.state import State
 from service.telemetry import Metrics, RequestLog
@@ -52,10 +52,11 @@ def create_app(settings: Settings, classifier: Classifier | None = None) -> Fast
     app.state.brink = state
     app.include_router(operations.router)
     app.include_router(predict.router)
+    app.include_router(stream.router)
     install_problem_handlers(app)
     document_problems(app)
     # The last one added is the outermost: the id is there before the log line, which also counts a refused body.
-    app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes)
+    app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes, unlimited={stream.PATH})
     app.add_middleware(LastResort)
     app.add_middleware(RequestLog, metrics=state.metrics)
     app.add_middleware(CorrelationIdMiddleware)

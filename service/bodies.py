@@ -1,7 +1,7 @@
 """What a body must be before its fields are looked at: small enough, JSON by its type, UTF-8, and there at all."""
 
 import json
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Set
 from email.message import Message as Headers
 from typing import Any, NoReturn
 
@@ -67,15 +67,19 @@ def _refuse_constant(name: str) -> NoReturn:
 
 
 class BodyLimit:
-    """Middleware: a body over the limit gets 413 as soon as that shows, and is not kept in memory."""
+    """Middleware: a body over the limit gets 413 as soon as that shows, and is not kept in memory.
 
-    def __init__(self, app: ASGIApp, max_bytes: int) -> None:
+    Paths in `unlimited` take bodies of any size; their handlers keep only a part of one at a time.
+    """
+
+    def __init__(self, app: ASGIApp, max_bytes: int, unlimited: Set[str] = frozenset()) -> None:
         self._app = app
         self._max_bytes = max_bytes
+        self._unlimited = unlimited
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass `scope` on, counting what is received."""
-        if scope["type"] != "http":
+        if scope["type"] != "http" or scope["path"] in self._unlimited:
             await self._app(scope, receive, send)
             return
         declared = HttpHeaders(scope=scope).get("content-length", "0")[:20]  # int() refuses thousands of digits

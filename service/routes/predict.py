@@ -1,15 +1,15 @@
 """`POST /v1/predict`: texts to labels."""
 
 from collections.abc import Sequence
-from dataclasses import asdict
 
 from fastapi import APIRouter
 
 from model.classifier import Prediction
 from model.explanation import Word, deletions, weigh
+from service.answers import answer_body
 from service.bodies import JsonRoute
 from service.problems import PROBLEM_RESPONSES
-from service.schemas import PredictionBody, PredictRequest, PredictResponse, TextError, TextErrorBody, WordBody
+from service.schemas import PredictRequest, PredictResponse
 from service.state import Answer, CurrentState, State
 
 __all__ = ["router"]
@@ -28,7 +28,7 @@ async def predict(request: PredictRequest, state: CurrentState) -> PredictRespon
         answers = [classifier.to_stance(each) if isinstance(each, Prediction) else each for each in answers]
     explanations = await _explain(state, texts, answers) if request.explain else [None] * len(texts)
     state.metrics.answered(answers)
-    bodies = [_body(answer, words) for answer, words in zip(answers, explanations, strict=True)]
+    bodies = [answer_body(answer, words) for answer, words in zip(answers, explanations, strict=True)]
     return PredictResponse(model=classifier.manifest.version, predictions=bodies)
 
 
@@ -48,12 +48,3 @@ async def _explain(state: State, texts: Sequence[str], answers: Sequence[Answer]
         told = [(each, rest.probabilities if isinstance(rest := next(left), Prediction) else None) for each in group]
         explanations.append(weigh(text, answer.label, answer.probabilities, told))
     return explanations
-
-
-def _body(answer: Answer, words: list[Word] | None) -> PredictionBody | TextErrorBody:
-    if not isinstance(answer, Prediction):
-        return TextErrorBody(error=TextError(code=answer.code, message=str(answer)))
-    fields = {name: value for name, value in asdict(answer).items() if name != "acts"} | {"act": answer.act}
-    if words is not None:
-        fields["explanation"] = [WordBody(**asdict(word)) for word in words]
-    return PredictionBody(**fields)

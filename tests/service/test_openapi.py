@@ -60,6 +60,7 @@ def test_every_route_of_the_contract_is_documented(document: dict[str, Any]) -> 
         ("get", "/metrics"),
         ("get", "/v1/model"),
         ("post", PREDICT),
+        ("post", f"{PREDICT}/stream"),
     }
 
 
@@ -70,7 +71,7 @@ def test_every_error_is_documented_as_a_problem(document: dict[str, Any]) -> Non
         for status, response in operation["responses"].items()
         if int(status) >= 400
     ]
-    assert len(errors) == 9
+    assert len(errors) == 12
     for status, response in errors:
         assert response == {"description": HTTPStatus(int(status)).phrase, "content": PROBLEM}
 

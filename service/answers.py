@@ -1,0 +1,21 @@
+"""From an answer of the model to its body in the contract."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+
+from model.classifier import Prediction
+from model.explanation import Word
+from service.schemas import PredictionBody, TextError, TextErrorBody, WordBody
+from service.state import Answer
+
+__all__ = ["answer_body"]
+
+
+def answer_body(answer: Answer, words: Sequence[Word] | None = None) -> PredictionBody | TextErrorBody:
+    """Return the body of one answer, with an explanation where there are `words`; what is unset is not sent."""
+    if not isinstance(answer, Prediction):
+        return TextErrorBody(error=TextError(code=answer.code, message=str(answer)))
+    fields = {name: value for name, value in asdict(answer).items() if name != "acts"} | {"act": answer.act}
+    if words is not None:
+        fields["explanation"] = [WordBody(**asdict(word)) for word in words]
+    return PredictionBody(**fields)
