@@ -47,13 +47,16 @@ class _Duplex(StreamingResponse):
 
 
 _LINES: dict[str, Any] = {"schema": {"type": "string", "description": "one JSON value a line"}}
+_RESPONSES: dict[int | str, dict[str, Any]] = {
+    200: {"content": {_CONTENT_TYPES[0]: _LINES}, "description": "one answer a line, in the order of the lines"}
+}
+_RESPONSES |= {status: PROBLEM_RESPONSES[status] for status in (415, 422, 503)}
 
 
 @router.post(
     PATH,
     response_class=_Duplex,
-    responses={status: PROBLEM_RESPONSES[status] for status in (415, 422, 503)}
-    | {200: {"content": {_CONTENT_TYPES[0]: _LINES}, "description": "one answer a line, in the order of the lines"}},
+    responses=_RESPONSES,
     openapi_extra={"requestBody": {"required": True, "content": {_CONTENT_TYPES[0]: _LINES}}},
 )
 async def predict_stream(request: Request, state: CurrentState, stances_only: bool = False) -> StreamingResponse:
