@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 
 from model.classifier import Prediction
 from model.explanation import Word, deletions, weigh
 from service.answers import answer_body
 from service.bodies import JsonRoute
+from service.connection import while_connected
 from service.problems import PROBLEM_RESPONSES
 from service.schemas import PredictRequest, PredictResponse
 from service.state import Answer, CurrentState, State
@@ -19,8 +20,12 @@ router = APIRouter(prefix="/v1", tags=["predict"], route_class=JsonRoute)
 
 # What is unset is an explanation that nobody asked for.
 @router.post("/predict", responses=PROBLEM_RESPONSES, response_model_exclude_unset=True)
-async def predict(request: PredictRequest, state: CurrentState) -> PredictResponse:
+async def predict(request: PredictRequest, state: CurrentState, connection: Request) -> PredictResponse:
     """Label one text or several; a text that cannot be classified gets its error in its own place."""
+    return await while_connected(connection, _predict(request, state))
+
+
+async def _predict(request: PredictRequest, state: State) -> PredictResponse:
     texts = request.all_texts
     classifier = state.classifier
     answers = await state.batcher.submit(texts, state.settings.request_timeout_s)
