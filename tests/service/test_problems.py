@@ -14,7 +14,7 @@ from starlette.testclient import TestClient
 from starlette.types import Message, Receive, Scope, Send
 
 import service.errors
-from service.errors import DeadlineError, NotReadyError, OverloadedError, ServiceError, SettingsError
+from service.errors import DeadlineError, NotReadyError, OverloadedError, ServiceError, SettingsError, TableError
 from service.problems import LastResort, install_problem_handlers, problem
 from tests.service.conftest import PREDICT, WAIT_S, FakeClassifier, Log, application, assert_problem
 
@@ -161,7 +161,7 @@ def test_error_of_the_service_has_a_status(error: ServiceError, status: int, ret
 
 def test_no_error_of_the_service_is_without_a_status() -> None:
     kinds = {each for each in vars(service.errors).values() if isinstance(each, type) and each is not ServiceError}
-    of_the_command_line = {SettingsError, TableError, TableError}  # raised where nothing is served
+    of_the_command_line = {SettingsError, TableError}  # raised where nothing is served
     assert kinds == {NotReadyError, OverloadedError, DeadlineError} | of_the_command_line
 
 
