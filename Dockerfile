@@ -39,9 +39,11 @@ ENTRYPOINT ["python", "-m", "training"]
 
 FROM run AS serve
 COPY --from=build /opt/brink /opt/brink
+# Where labelled statements are kept: mount a folder here that user 10001 may write, or name another database.
+RUN install -d -o brink /data
 USER brink
 WORKDIR /
-ENV BRINK_HOST=0.0.0.0 BRINK_PORT=8000
+ENV BRINK_HOST=0.0.0.0 BRINK_PORT=8000 BRINK_DATABASE_URL=sqlite:////data/brink.db
 EXPOSE 8000
 HEALTHCHECK --interval=10s --timeout=3s --start-period=10s \
     CMD ["python", "-c", "import os, urllib.request as r; r.urlopen(f'http://127.0.0.1:{os.environ[\"BRINK_PORT\"]}/readyz', timeout=2)"]

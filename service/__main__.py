@@ -1,13 +1,11 @@
-"""Start the server, `python -m service`, or label a file, `python -m service score FILE --out FILE`.
+"""Start the server, `python -m service`, or do what a command says; `python -m service --help` lists them.
 
 Settings come from the environment, `BRINK_*`.
 """
 
-import argparse
 import os
 import signal
 import sys
-from pathlib import Path
 
 import structlog
 import uvicorn
@@ -15,8 +13,8 @@ from fastapi import FastAPI
 
 from model.errors import ModelError
 from service.app import create_app, load_classifier
-from service.errors import SettingsError, TableError
-from service.score import score_file
+from service.commands import parse_command
+from service.errors import ServiceError
 from service.settings import Settings, load_settings
 from service.telemetry import configure_logging
 
@@ -25,31 +23,13 @@ _log = structlog.get_logger(__name__)
 
 def main() -> int:
     """Do what the command line says; return 0, or 1 with the reason on standard error."""
-    options = _parser().parse_args()
+    options = parse_command()
     try:
         settings = load_settings(os.environ)
-        return _serve(settings) if options.command is None else _score(settings, options)
-    except (SettingsError, TableError, ModelError) as error:
+        return _serve(settings) if options.run is None else int(options.run(settings, options))
+    except (ServiceError, ModelError) as error:
         sys.stderr.write(f"error: {error}\n")
         return 1
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser("python -m service", description="Serve; or, with a command, do that.")
-    score = parser.add_subparsers(dest="command").add_parser("score", help="label every row of a file")
-    score.add_argument("file", type=Path, help="CSV with a header, JSON Lines or Parquet")
-    score.add_argument("--out", type=Path, required=True, help="new file; run again to go on after a kill")
-    score.add_argument("--column", default="text", help="column with the texts; default text")
-    score.add_argument("--model", help="name of a shipped model, or a folder; default BRINK_MODEL")
-    return parser
-
-
-def _score(settings: Settings, options: argparse.Namespace) -> int:
-    chosen = settings.model_copy(update={"model": options.model or settings.model})
-    errors = score_file(load_classifier(chosen), options.file, options.out, options.column)
-    if errors:
-        sys.stderr.write(f"{errors:,} rows could not be labelled; brink_error in {options.out} says why.\n")
-    return 0
 
 
 def _serve(settings: Settings) -> int:

@@ -14,10 +14,12 @@ from model.artifact import locate_model
 from model.classifier import Classifier
 from service.batching import Batcher
 from service.bodies import BodyLimit
+from service.database import Database
 from service.problems import LastResort, document_problems, install_problem_handlers
-from service.routes import operations, predict, stream
+from service.routes import operations, predict, statements, stream
 from service.settings import Settings
 from service.state import State
+from service.store import Store
 from service.telemetry import Metrics, RequestLog
 
 __all__ = ["create_app", "load_classifier"]
@@ -29,7 +31,8 @@ _WARM_UP = ["Any aircraft that enters our airspace armed will be shot down.", "B
 
 def create_app(settings: Settings, classifier: Classifier | None = None) -> FastAPI:
     """Return the application; it loads the model of `settings` when it starts, unless a classifier is given."""
-    state = State(settings, Metrics())
+    database = Database(settings.database_url)
+    state = State(settings, Metrics(), Store(database))
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -40,6 +43,7 @@ def create_app(settings: Settings, classifier: Classifier | None = None) -> Fast
         _log.info("ready", model=loaded.manifest.version, labels=loaded.labels)
         yield
         await state.end()
+        database.close()
         _log.info("stopped")
 
     app = FastAPIOffline(
@@ -53,6 +57,7 @@ def create_app(settings: Settings, classifier: Classifier | None = None) -> Fast
     app.include_router(operations.router)
     app.include_router(predict.router)
     app.include_router(stream.router)
+    app.include_router(statements.router)
     install_problem_handlers(app)
     document_problems(app)
     # The last one added is the outermost: the id is there before the log line, which also counts a refused body.

@@ -1,6 +1,17 @@
 """The errors that this package raises; `service.problems` turns them into answers."""
 
-__all__ = ["DeadlineError", "NotReadyError", "OverloadedError", "ServiceError", "SettingsError", "TableError"]
+__all__ = [
+    "ConflictError",
+    "DatabaseError",
+    "DeadlineError",
+    "InvalidError",
+    "MissingError",
+    "NotReadyError",
+    "OverloadedError",
+    "ServiceError",
+    "SettingsError",
+    "TableError",
+]
 
 
 class ServiceError(Exception):
@@ -33,3 +44,19 @@ class OverloadedError(ServiceError):
     def __init__(self, message: str, retry_after_s: int) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
+
+
+class DatabaseError(ServiceError):
+    """The database cannot be used now, or its URL does not fit."""
+
+
+class MissingError(ServiceError):
+    """There is no such thing."""
+
+
+class ConflictError(ServiceError):
+    """What is asked for does not fit the present state."""
+
+
+class InvalidError(ServiceError):
+    """A value does not fit what is known of it."""

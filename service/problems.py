@@ -14,7 +14,15 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.errors import DeadlineError, NotReadyError, OverloadedError
+from service.errors import (
+    ConflictError,
+    DatabaseError,
+    DeadlineError,
+    InvalidError,
+    MissingError,
+    NotReadyError,
+    OverloadedError,
+)
 from service.schemas import TOO_MANY_TEXTS, Problem
 
 __all__ = ["PROBLEM_RESPONSES", "LastResort", "document_problems", "install_problem_handlers", "problem"]
@@ -39,8 +47,8 @@ def _document(*statuses: int) -> dict[int | str, dict[str, Any]]:
     return {status: {"description": HTTPStatus(status).phrase, "content": content} for status in statuses}
 
 
-PROBLEM_RESPONSES = _document(400, 413, 415, 422, 429, 503, 504)
-"""What OpenAPI says of the errors of a route that takes a body and computes."""
+PROBLEM_RESPONSES = _document(400, 404, 409, 413, 415, 422, 429, 503, 504)
+"""What OpenAPI says of each error; a route names those that it answers."""
 
 
 def document_problems(app: FastAPI) -> None:
@@ -83,6 +91,18 @@ async def _not_ready(_: Request, error: Exception) -> Response:
     return problem(503, str(error), {"Retry-After": str(_NOT_READY_RETRY_S)})
 
 
+async def _missing(_: Request, error: Exception) -> Response:
+    return problem(404, str(error))
+
+
+async def _conflict(_: Request, error: Exception) -> Response:
+    return problem(409, str(error))
+
+
+async def _unfit(_: Request, error: Exception) -> Response:
+    return problem(422, str(error))
+
+
 async def _deadline(_: Request, error: Exception) -> Response:
     return problem(504, str(error))
 
@@ -96,6 +116,10 @@ _HANDLERS = {
     RequestValidationError: _invalid,
     OverloadedError: _overloaded,
     NotReadyError: _not_ready,
+    DatabaseError: _not_ready,
+    MissingError: _missing,
+    ConflictError: _conflict,
+    InvalidError: _unfit,
     DeadlineError: _deadline,
     ClientDisconnect: _disconnected,
 }

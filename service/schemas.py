@@ -1,6 +1,7 @@
 """Request and response bodies of the HTTP contract."""
 
-from typing import Annotated, Any, Self
+from datetime import datetime
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -19,14 +20,22 @@ __all__ = [
     "MAX_EXPLAINED",
     "MAX_TEXTS",
     "TOO_MANY_TEXTS",
+    "AgreementBody",
+    "AuditBody",
+    "ChangeRequest",
+    "LabelBody",
     "ModelBody",
     "PredictRequest",
     "PredictResponse",
     "PredictionBody",
     "Problem",
+    "RowBody",
+    "StatementBody",
+    "StatementsBody",
     "StatusBody",
     "TextError",
     "TextErrorBody",
+    "UploadBody",
     "WordBody",
 ]
 
@@ -171,6 +180,98 @@ class ModelBody(BaseModel):
     metrics: dict[str, Any] = Field(description="on the test split")
     data_fingerprint: str
     trained_on: dict[str, Any] = Field(description="statements by split, label and source")
+
+
+class RowBody(BaseModel):
+    """What became of one row of an upload."""
+
+    line: int = Field(description="of the upload, from 1; in a JSON array the place of the row")
+    status: Literal["accepted", "duplicate", "conflicting", "rejected"]
+    id: str | None = Field(description="of the statement; null where the row was rejected")
+    reason: str | None = Field(description="why it was not accepted; null where it was")
+
+
+class UploadBody(BaseModel):
+    """What became of an upload."""
+
+    accepted: int
+    duplicate: int = Field(description="rows that say what is known already")
+    conflicting: int = Field(description="rows against what the same annotator said before, which stays as it is")
+    rejected: int
+    rows: list[RowBody]
+
+
+class LabelBody(BaseModel):
+    """What one annotator says of a statement."""
+
+    annotator: str
+    label: str
+    act: str | None
+    changed_at: datetime
+
+
+class StatementBody(BaseModel):
+    """A statement and what its labels amount to."""
+
+    id: str
+    text: str
+    source: str | None
+    status: Literal["agreed", "disagreed", "settled"]
+    label: str | None = Field(description="settled, or agreed on by all; null while annotators disagree")
+    act: str | None
+    created_at: datetime
+    created_by: str
+    labels: list[LabelBody]
+
+
+class StatementsBody(BaseModel):
+    """A page of statements."""
+
+    total: int = Field(description="of all pages")
+    statements: list[StatementBody]
+    next: int | None = Field(description="`after` of the next page; null on the last")
+
+
+class ChangeRequest(BaseModel):
+    """A new label of a statement, or that its settled one is open again."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    label: str | None = Field(None, min_length=1, max_length=200)
+    act: str | None = Field(None, min_length=1, max_length=200)
+    annotator: str | None = Field(None, min_length=1, max_length=200, description="whose label it is")
+    settle: bool | None = Field(
+        None, strict=True, description="true: the label holds whatever annotators say; false: what was settled is open"
+    )
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.settle is False and (self.label or self.act or self.annotator):
+            raise PydanticCustomError("reopen", "expected nothing beside 'settle': false")
+        if self.settle is not False and self.label is None:
+            raise PydanticCustomError("label", "expected a 'label', or 'settle': false to open a settled statement")
+        if self.settle and self.annotator:
+            raise PydanticCustomError("settle", "expected no 'annotator' beside 'settle': true")
+        return self
+
+
+class AuditBody(BaseModel):
+    """One change of a statement."""
+
+    at: datetime
+    who: str
+    action: str
+    before: dict[str, Any] | None
+    after: dict[str, Any] | None
+
+
+class AgreementBody(BaseModel):
+    """How far annotators agree."""
+
+    statements: int = Field(description="with at least two labels")
+    alpha: float | None = Field(description="Krippendorff's: 1 is perfect, 0 is chance; null where it is undefined")
+    alpha_of: dict[str, float | None] = Field(description="of each label against all others")
+    disagreed: int = Field(description="statements whose labels differ and that nobody has settled")
 
 
 class StatusBody(BaseModel):

@@ -9,6 +9,7 @@ from model.errors import UnclassifiableTextError
 from service.batching import Batcher
 from service.errors import NotReadyError
 from service.settings import Settings
+from service.store import Store
 from service.telemetry import Metrics
 
 __all__ = ["CurrentState", "State"]
@@ -21,9 +22,10 @@ Part = TypeVar("Part")
 class State:
     """Everything that lives as long as one application."""
 
-    def __init__(self, settings: Settings, metrics: Metrics) -> None:
+    def __init__(self, settings: Settings, metrics: Metrics, store: Store) -> None:
         self.settings = settings
         self.metrics = metrics
+        self.store = store
         self._classifier: Classifier | None = None
         self._batcher: Batcher[Answer] | None = None
 

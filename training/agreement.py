@@ -1,22 +1,18 @@
-"""How far two readers of the same statements agree: Krippendorff's alpha over all values and for each by itself.
-
-Nominal alpha after Krippendorff, *Computing Krippendorff's Alpha-Reliability* (2011). The packages that compute it are
-under licences that do not fit this project's, or bring far more than the ten lines that it takes.
-"""
+"""How far two readers of the same statements agree: Krippendorff's alpha over all values and for each by itself."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from model.agreement import krippendorff_alpha
 from model.labels import label_of_act
 from training.corpus import json_rows
 from training.errors import CorpusError
 
-__all__ = ["Agreement", "Reading", "agreement", "agreement_table", "krippendorff_alpha", "read_readings", "shown_alpha"]
+__all__ = ["Agreement", "Reading", "agreement", "agreement_table", "read_readings", "shown_alpha"]
 
 
 @dataclass(frozen=True)
@@ -44,26 +40,6 @@ class Agreement:
     alpha_of: dict[str, float | None]
     agreed: float
     confusion: npt.NDArray[np.int64]
-
-
-def krippendorff_alpha(counts: npt.NDArray[np.integer[Any]]) -> float | None:
-    """Return nominal alpha, or None where it is undefined because only one value was ever given.
-
-    Args:
-        counts: how many readers gave each value to each statement, shape (statements, values). Statements with fewer
-            than two readers say nothing and are passed over, so readers may have skipped some.
-    """
-    counts = counts[counts.sum(axis=1) >= 2].astype(float)
-    readers = counts.sum(axis=1, keepdims=True)  # (statements, 1)
-    # Pairs of values that two readers gave to one statement; each statement counts as often as it was read.
-    coincidences = (counts / (readers - 1)).T @ counts - np.diag((counts / (readers - 1)).sum(axis=0))
-    given = coincidences.sum(axis=1)  # (values,)
-    total = given.sum()
-    expected = total**2 - (given**2).sum()
-    if expected == 0:
-        return None
-    observed = total - np.trace(coincidences)
-    return float(1 - (total - 1) * observed / expected)
 
 
 def agreement(first: Sequence[str], second: Sequence[str], values: Sequence[str] | None = None) -> Agreement:

@@ -1,6 +1,7 @@
 """`POST /v1/predict`: texts to labels."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from fastapi import APIRouter, Request
 
@@ -18,8 +19,13 @@ __all__ = ["router"]
 router = APIRouter(prefix="/v1", tags=["predict"], route_class=JsonRoute)
 
 
+_ERRORS: dict[int | str, dict[str, Any]] = {
+    status: PROBLEM_RESPONSES[status] for status in (400, 413, 415, 422, 429, 503, 504)
+}
+
+
 # What is unset is an explanation that nobody asked for.
-@router.post("/predict", responses=PROBLEM_RESPONSES, response_model_exclude_unset=True)
+@router.post("/predict", responses=_ERRORS, response_model_exclude_unset=True)
 async def predict(request: PredictRequest, state: CurrentState, connection: Request) -> PredictResponse:
     """Label one text or several; a text that cannot be classified gets its error in its own place."""
     return await while_connected(connection, _predict(request, state))

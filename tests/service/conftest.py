@@ -3,12 +3,14 @@
 import io
 import json
 import logging
+import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from http import HTTPStatus
+from pathlib import Path
 from typing import Any, cast
 
 import httpx2
@@ -25,6 +27,7 @@ from model.labels import ACTS, LABELS
 from service.app import create_app
 from service.settings import Settings
 from service.telemetry import configure_logging
+from tests.service.databases import new_postgres_database, postgres_server
 
 # Time is no property of what is tested: a busy machine answers later.
 hypothesis.settings.register_profile("untimed", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
@@ -34,6 +37,8 @@ WAIT_S = 60.0
 """Longest wait for an event of another thread: reached only where something hangs."""
 
 PREDICT = "/v1/predict"
+
+_FOLDER = tempfile.TemporaryDirectory(prefix="brink-tests-")
 
 MANIFEST = Manifest(
     version="2026-11-24.7",
@@ -123,8 +128,9 @@ class FakeClassifier:
 
 
 def application(classifier: FakeClassifier, **settings: Any) -> FastAPI:
-    """Return the application around a fake; `settings` replace the defaults."""
-    return create_app(Settings(**settings), classifier=cast(Classifier, classifier))
+    """Return the application around a fake; `settings` replace the defaults, and the database is one of the tests'."""
+    database = {"database_url": f"sqlite:///{_FOLDER.name}/brink.db"}
+    return create_app(Settings(**(database | settings)), classifier=cast(Classifier, classifier))
 
 
 @pytest.fixture
@@ -199,3 +205,18 @@ def log(monkeypatch: pytest.MonkeyPatch) -> Iterator[Log]:
     root.handlers = handlers
     root.setLevel(level)
     structlog.reset_defaults()
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[str]:
+    """A real PostgreSQL server, as the URL of a database of it."""
+    with postgres_server() as url:
+        yield url
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """An empty database, of each kind in turn."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'brink.db'}"
+    return new_postgres_database(request.getfixturevalue("postgres"))

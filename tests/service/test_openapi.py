@@ -61,6 +61,14 @@ def test_every_route_of_the_contract_is_documented(document: dict[str, Any]) -> 
         ("get", "/v1/model"),
         ("post", PREDICT),
         ("post", f"{PREDICT}/stream"),
+        ("post", "/v1/statements"),
+        ("get", "/v1/statements"),
+        ("get", "/v1/statements/export"),
+        ("get", "/v1/statements/agreement"),
+        ("get", "/v1/statements/{id}"),
+        ("get", "/v1/statements/{id}/history"),
+        ("patch", "/v1/statements/{id}"),
+        ("delete", "/v1/statements/{id}"),
     }
 
 
@@ -71,7 +79,7 @@ def test_every_error_is_documented_as_a_problem(document: dict[str, Any]) -> Non
         for status, response in operation["responses"].items()
         if int(status) >= 400
     ]
-    assert len(errors) == 12
+    assert len(errors) == 34
     for status, response in errors:
         assert response == {"description": HTTPStatus(int(status)).phrase, "content": PROBLEM}
 

@@ -14,7 +14,18 @@ from starlette.testclient import TestClient
 from starlette.types import Message, Receive, Scope, Send
 
 import service.errors
-from service.errors import DeadlineError, NotReadyError, OverloadedError, ServiceError, SettingsError, TableError
+from service.errors import (
+    ConflictError,
+    DatabaseError,
+    DeadlineError,
+    InvalidError,
+    MissingError,
+    NotReadyError,
+    OverloadedError,
+    ServiceError,
+    SettingsError,
+    TableError,
+)
 from service.problems import LastResort, install_problem_handlers, problem
 from tests.service.conftest import PREDICT, WAIT_S, FakeClassifier, Log, application, assert_problem
 
@@ -151,6 +162,10 @@ def answer_of(error: Exception) -> Any:
         (NotReadyError("not yet"), 503, "2"),
         (OverloadedError("full", retry_after_s=7), 429, "7"),
         (DeadlineError("late"), 504, None),
+        (DatabaseError("away"), 503, "2"),
+        (MissingError("nowhere"), 404, None),
+        (ConflictError("not now"), 409, None),
+        (InvalidError("unfit"), 422, None),
     ],
 )
 def test_error_of_the_service_has_a_status(error: ServiceError, status: int, retry_after: str | None) -> None:
@@ -162,7 +177,11 @@ def test_error_of_the_service_has_a_status(error: ServiceError, status: int, ret
 def test_no_error_of_the_service_is_without_a_status() -> None:
     kinds = {each for each in vars(service.errors).values() if isinstance(each, type) and each is not ServiceError}
     of_the_command_line = {SettingsError, TableError}  # raised where nothing is served
-    assert kinds == {NotReadyError, OverloadedError, DeadlineError} | of_the_command_line
+    of_the_queue, of_the_store = (
+        {NotReadyError, OverloadedError, DeadlineError},
+        {DatabaseError, MissingError, ConflictError, InvalidError},
+    )
+    assert kinds == of_the_queue | of_the_store | of_the_command_line
 
 
 def test_broken_json_gets_400_on_a_plain_route_too() -> None:

@@ -7,11 +7,15 @@ import pytest
 
 from model.classifier import Classifier
 from service.batching import Batcher
+from service.database import Database
 from service.errors import NotReadyError
 from service.settings import Settings
 from service.state import Answer, State
+from service.store import Store
 from service.telemetry import Metrics
 from tests.service.conftest import FakeClassifier
+
+STORE = Store(Database("sqlite://"))
 
 
 def assert_not_ready(state: State) -> None:
@@ -24,7 +28,7 @@ def assert_not_ready(state: State) -> None:
 
 def test_model_is_there_between_start_and_stop_only(classifier: FakeClassifier) -> None:
     async def scenario() -> None:
-        state = State(Settings(), Metrics())
+        state = State(Settings(), Metrics(), STORE)
         assert_not_ready(state)
         batcher: Batcher[Answer] = Batcher(classifier.classify, 10)
         state.begin(cast(Classifier, classifier), batcher)
@@ -41,7 +45,7 @@ def test_model_is_there_between_start_and_stop_only(classifier: FakeClassifier) 
 
 def test_queue_is_counted_while_the_engine_computes(classifier: FakeClassifier) -> None:
     async def scenario() -> None:
-        state = State(Settings(), Metrics())
+        state = State(Settings(), Metrics(), STORE)
         state.begin(cast(Classifier, classifier), Batcher(classifier.classify, 10))
         with classifier.blocked():
             waiting = asyncio.create_task(state.batcher.submit(["a", "b", "c"], 60))
@@ -55,6 +59,6 @@ def test_queue_is_counted_while_the_engine_computes(classifier: FakeClassifier) 
 
 
 def test_ending_what_never_began_is_no_error() -> None:
-    state = State(Settings(), Metrics())
+    state = State(Settings(), Metrics(), STORE)
     asyncio.run(state.end())
     assert_not_ready(state)

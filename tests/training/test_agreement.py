@@ -3,9 +3,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from model.agreement import krippendorff_alpha
 from model.labels import LABELS
 from tests.tiny import write_rows
-from training.agreement import Reading, agreement, agreement_table, krippendorff_alpha, read_readings
+from training.agreement import Reading, agreement, agreement_table, read_readings
 from training.errors import CorpusError
 
 # The two nominal examples of Krippendorff, Computing Krippendorff's Alpha-Reliability (2011), with his results.

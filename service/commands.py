@@ -1,0 +1,93 @@
+"""The commands of `python -m service` beside serving: label a file, add labelled statements, export them."""
+
+import argparse
+import getpass
+import json
+import sys
+from collections import Counter
+from contextlib import closing
+from pathlib import Path
+
+from model.artifact import locate_model, read_manifest
+from model.classifier import Classifier
+from service.database import Database
+from service.errors import TableError
+from service.imports import read_upload
+from service.labelling import LabelSet, add_found, export_line
+from service.score import score_file
+from service.settings import Settings
+from service.store import Filters, Store
+
+__all__ = ["parse_command"]
+
+_SHOWN = 20
+
+
+def parse_command() -> argparse.Namespace:
+    """Return what the command line says; `run` is None where it is to serve."""
+    parser = argparse.ArgumentParser("python -m service", description="Serve; or, with a command, do that.")
+    parser.set_defaults(run=None)
+    commands = parser.add_subparsers(title="commands")
+    score = commands.add_parser("score", help="label every row of a file")
+    score.add_argument("file", type=Path, help="CSV with a header, JSON Lines or Parquet")
+    score.add_argument("--out", type=Path, required=True, help="new file; run again to go on after a kill")
+    score.add_argument("--column", default="text", help="column with the texts; default text")
+    score.add_argument("--model", help="name of a shipped model, or a folder; default BRINK_MODEL")
+    score.set_defaults(run=_score)
+
+    labels = commands.add_parser("labels", help="labelled statements of the database").add_subparsers(
+        title="commands", required=True
+    )
+    add = labels.add_parser("add", help="add those of a file; the same file again adds nothing")
+    add.add_argument("file", type=Path, help="as `POST /v1/statements` takes it")
+    add.add_argument("--annotator", help="of rows that name none; default you")
+    add.add_argument("--source", help="of rows that name none")
+    add.set_defaults(run=_add)
+    export = labels.add_parser("export", help="write those that have a label as JSON Lines for `python -m training`")
+    export.add_argument("--out", type=Path, required=True, help="new file")
+    export.set_defaults(run=_export)
+    return parser.parse_args()
+
+
+def _score(settings: Settings, options: argparse.Namespace) -> int:
+    classifier = Classifier.load(locate_model(options.model or settings.model), settings.threads)
+    if errors := score_file(classifier, options.file, options.out, options.column):
+        sys.stderr.write(f"{errors:,} rows could not be labelled; brink_error in {options.out} says why.\n")
+    return 0
+
+
+def _add(settings: Settings, options: argparse.Namespace) -> int:
+    label_set = LabelSet.of_model(read_manifest(locate_model(settings.model)).labels)
+    try:
+        content = options.file.read_bytes()
+    except OSError as error:
+        raise TableError(f"{options.file} cannot be read: {error.strerror}.") from error
+    annotator = options.annotator or getpass.getuser()
+    with closing(Database(settings.database_url)) as database:
+        outcomes = add_found(Store(database), read_upload(content), label_set, annotator, options.source)
+    counts = Counter(each.status for each in outcomes)
+    print(", ".join(f"{counts[status]} {status}" for status in ("accepted", "duplicate", "conflicting", "rejected")))
+    refused = [each for each in outcomes if each.status in {"conflicting", "rejected"}]
+    for each in refused[:_SHOWN]:
+        sys.stderr.write(f"{options.file}:{each.line}: {each.status}: {each.reason}\n")
+    if len(refused) > _SHOWN:
+        sys.stderr.write(f"and {len(refused) - _SHOWN} more\n")
+    return 1 if refused else 0
+
+
+def _export(settings: Settings, options: argparse.Namespace) -> int:
+    out: Path = options.out
+    if out.exists():
+        raise TableError(f"{out} is there already and is not overwritten; choose another --out.")
+    unfinished = out.with_name(f"{out.name}.part")
+    count = 0
+    try:
+        with closing(Database(settings.database_url)) as database, unfinished.open("w", encoding="utf-8") as stream:
+            for statement in Store(database).export(Filters()):
+                stream.write(json.dumps(export_line(statement), ensure_ascii=False) + "\n")
+                count += 1
+        unfinished.replace(out)
+    except OSError as error:
+        raise TableError(f"{out} cannot be written: {error.strerror}.") from error
+    print(f"{count} labelled statements in {out}")
+    return 0

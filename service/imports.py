@@ -1,0 +1,222 @@
+"""Labelled statements in the files of others, recognised by their content: rows of text, label and annotator.
+
+Known are plain rows (`text`, `label`, and if there are any `act`, `annotator`, `source`) as CSV, JSON, JSON Lines or
+Parquet, and the exports of Label Studio (JSON, JSON-MIN, CSV), doccano (JSONL, CSV), Prodigy (JSONL of textcat and
+choice) and Argilla (JSON of either generation). Knows nothing of label sets and databases.
+"""
+
+import csv
+import io
+import json
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from service.errors import InvalidError
+
+__all__ = ["Found", "read_upload"]
+
+
+@dataclass(frozen=True)
+class Found:
+    """One label of one text in an upload, or what is wrong with a row.
+
+    Attributes:
+        line: of the upload, from 1; in a JSON array the place of the row.
+        text: None where there is a problem.
+        label: likewise.
+        annotator: None where the upload does not say.
+        act: None where the upload does not say.
+        source: None where the upload does not say.
+        problem: why there is no label here.
+    """
+
+    line: int
+    text: str | None = None
+    label: str | None = None
+    annotator: str | None = None
+    act: str | None = None
+    source: str | None = None
+    problem: str | None = None
+
+
+def read_upload(content: bytes) -> Iterator[Found]:
+    """Yield every label of an upload.
+
+    Raises:
+        InvalidError: it is none of the kinds that are known.
+    """
+    for line, row, problem in _rows(content):
+        if problem is not None:
+            yield Found(line, problem=problem)
+            continue
+        for found in _labels(row):
+            yield Found(line, **found) if found else Found(line, problem=_NOTHING)
+
+
+_NOTHING = "expected a text and a label, came a row without"
+
+Rows = Iterator[tuple[int, Mapping[str, Any], str | None]]
+
+
+def _rows(content: bytes) -> Rows:
+    if content.startswith(b"PAR1"):
+        return _parquet_rows(content)
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InvalidError(f"expected UTF-8 or Parquet: byte {error.start} is neither.") from error
+    if text.lstrip().startswith("["):
+        return _array_rows(text)
+    if text.lstrip().startswith("{"):
+        return _object_rows(text)
+    return _csv_rows(text)
+
+
+def _parquet_rows(content: bytes) -> Rows:
+    try:
+        from pyarrow import ArrowInvalid, BufferReader, parquet
+    except ImportError:
+        raise InvalidError("Parquet needs the package pyarrow; run `pip install 'brink[parquet]'`.") from None
+    try:
+        rows = parquet.read_table(BufferReader(content)).to_pylist()
+    except ArrowInvalid as error:
+        raise InvalidError(f"it begins as Parquet does and is none: {error}.") from error
+    return ((line, row, None) for line, row in enumerate(rows, start=1))
+
+
+def _array_rows(text: str) -> Rows:
+    try:
+        rows = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise InvalidError(f"it begins as a JSON array does and is none: {error}.") from error
+    return _objects((line, row) for line, row in enumerate(rows, start=1))
+
+
+def _object_rows(text: str) -> Rows:
+    try:
+        whole = json.loads(text)
+    except (ValueError, RecursionError):  # more than one object: lines
+        return _line_rows(text)
+    rows = whole.get("statements", whole.get("records"))
+    return _objects((line, row) for line, row in enumerate(rows if isinstance(rows, list) else [whole], start=1))
+
+
+def _objects(rows: Iterator[tuple[int, Any]]) -> Rows:
+    for line, row in rows:
+        is_object = isinstance(row, dict)
+        yield line, row if is_object else {}, None if is_object else f"expected an object, came {type(row).__name__}"
+
+
+def _line_rows(text: str) -> Rows:
+    # Not splitlines: a text may hold other separators of lines, which JSON does not escape.
+    for line, raw in enumerate(text.split("\n"), start=1):
+        if not raw.strip():
+            continue
+        try:
+            row = json.loads(raw)
+        except (ValueError, RecursionError) as error:
+            yield line, {}, f"expected JSON ({error})"
+            continue
+        yield from _objects(iter([(line, row)]))
+
+
+def _csv_rows(text: str) -> Rows:
+    csv.field_size_limit(sys.maxsize)  # a text that is too long is one row's fault, not the whole file's
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    try:
+        names = [name.strip() for name in next(reader, [])]
+        if len(set(names)) < len(names) or len(names) < 2:
+            raise InvalidError(
+                "expected CSV with a first line of column names, JSON, JSON Lines or Parquet; came a first line "
+                f"{', '.join(names)[:100]!r}."
+            )
+        rows = []
+        for values in reader:
+            fits = len(values) == len(names)
+            problem = None if fits else f"expected {len(names)} columns, came {len(values)}"
+            if values:
+                rows.append((reader.line_num, dict(zip(names, values, strict=False)), problem))
+    except csv.Error as error:
+        raise InvalidError(f"line {reader.line_num} is not CSV ({error}).") from error
+    return iter(rows)
+
+
+Fields = dict[str, Any]
+
+
+def _labels(row: Mapping[str, Any]) -> Sequence[Fields]:
+    """Return the labels of one row, by the kind of tool whose keys it has; an empty one where it has none."""
+    if isinstance(row.get("annotations"), list) and isinstance(row.get("data"), dict):
+        return _of_label_studio(row)
+    if isinstance(row.get("fields"), dict):
+        return _of_argilla(row)
+    if "annotation_agent" in row and "annotation" in row:
+        return [_field(row.get("text"), row["annotation"], row["annotation_agent"])]
+    if "answer" in row and ("_input_hash" in row or "accept" in row or row["answer"] in _PRODIGY_ANSWERS):
+        return [_of_prodigy(row)]
+    return [_of_plain(row)]
+
+
+_PRODIGY_ANSWERS = ("accept", "reject", "ignore")
+
+
+def _field(text: object, label: object, annotator: object = None, act: object = None, source: object = None) -> Fields:
+    """Return what a label needs, or nothing where text or label is not there."""
+    if isinstance(label, list):  # tools that allow several; one is what we can take
+        label = label[0] if len(label) == 1 else None
+    if not isinstance(text, str) or not isinstance(label, str) or not label.strip():
+        return {}
+    named = {"annotator": annotator, "act": act, "source": source}
+    return {"text": text, "label": label.strip()} | {
+        name: str(value).strip() for name, value in named.items() if value is not None and str(value).strip()
+    }
+
+
+def _of_plain(row: Mapping[str, Any]) -> Fields:
+    label = row.get("label")
+    if label is None:
+        # Label Studio's JSON-MIN and CSV name the column after the control; it is the one that is not of the task.
+        others = [name for name in row if name not in _OF_A_TASK]
+        label = row[others[0]] if "annotation_id" in row and len(others) == 1 else None
+    return _field(row.get("text"), label, row.get("annotator"), row.get("act"), row.get("source"))
+
+
+_OF_A_TASK = {"text", "id", "annotator", "annotation_id", "created_at", "updated_at", "lead_time"}
+
+
+def _of_label_studio(task: Mapping[str, Any]) -> list[Fields]:
+    found = []
+    for annotation in filter(_is_object, task["annotations"]):
+        if annotation.get("was_cancelled"):
+            continue
+        by = annotation.get("completed_by")
+        annotator = by.get("email") or by.get("id") if isinstance(by, dict) else by
+        for result in filter(_is_object, _list(annotation.get("result"))):
+            if result.get("type") == "choices" and isinstance(result.get("value"), dict):
+                found.append(_field(task["data"].get("text"), result["value"].get("choices"), annotator))
+    return found or [{}]
+
+
+def _of_argilla(record: Mapping[str, Any]) -> list[Fields]:
+    found = []
+    questions = record.get("responses")
+    for responses in questions.values() if isinstance(questions, dict) else ():
+        for response in filter(_is_object, responses if isinstance(responses, list) else [responses]):
+            found.append(_field(record["fields"].get("text"), response.get("value"), response.get("user_id")))
+    return found or [{}]
+
+
+def _list(value: object) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _is_object(value: object) -> bool:
+    return isinstance(value, dict)
+
+
+def _of_prodigy(row: Mapping[str, Any]) -> Fields:
+    if row["answer"] != "accept":  # a rejected label says what it is not
+        return {}
+    return _field(row.get("text"), row.get("accept", row.get("label")), row.get("_annotator_id"))

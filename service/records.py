@@ -1,0 +1,106 @@
+"""The tables of labelled statements: what the database holds, as SQLAlchemy maps it."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import JSON, DateTime, ForeignKey, MetaData, String, Text, TypeDecorator, UniqueConstraint
+from sqlalchemy.engine import Dialect
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
+
+__all__ = ["ChangeRecord", "LabelRecord", "Record", "StatementRecord"]
+
+_NAME = 200
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """A moment with its time zone, UTC, in databases that keep none too."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Return the moment in UTC."""
+        return None if value is None else value.astimezone(UTC)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Return the moment in UTC."""
+        return None if value is None else (value if value.tzinfo else value.replace(tzinfo=UTC)).astimezone(UTC)
+
+
+class Record(DeclarativeBase):
+    """Base of every table; constraints are named, so that migrations can change them."""
+
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+
+
+class StatementRecord(Record):
+    """A text, once, and what its labels amount to.
+
+    Attributes:
+        number: in the order in which they came.
+        digest: SHA-256 of the normalised text; its first half is the id that clients see.
+        text: as it came first.
+        source: where it comes from, as its sender says.
+        status: `agreed` (all labels are alike), `disagreed`, or `settled` by a person.
+        label: the settled one, or the one that all agree on; None while they disagree.
+        act: likewise.
+        created_at: when it came.
+        created_by: who sent it.
+        labels: one an annotator.
+    """
+
+    __tablename__ = "statements"
+
+    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
+    digest: Mapped[str] = mapped_column(String(64), unique=True)
+    text: Mapped[str] = mapped_column(Text)
+    source: Mapped[str | None] = mapped_column(String(_NAME), index=True)
+    status: Mapped[str] = mapped_column(String(10), index=True)
+    label: Mapped[str | None] = mapped_column(String(_NAME), index=True)
+    act: Mapped[str | None] = mapped_column(String(_NAME))
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    created_by: Mapped[str] = mapped_column(String(_NAME))
+    labels: Mapped[list["LabelRecord"]] = relationship(
+        back_populates="statement", cascade="all, delete-orphan", order_by="LabelRecord.number", lazy="selectin"
+    )
+
+    @property
+    def id(self) -> str:
+        """What clients call it."""
+        return self.digest[:32]
+
+
+class LabelRecord(Record):
+    """What one annotator says of one statement."""
+
+    __tablename__ = "labels"
+    __table_args__ = (UniqueConstraint("statement_number", "annotator"),)
+
+    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
+    statement_number: Mapped[int] = mapped_column(ForeignKey("statements.number", ondelete="CASCADE"))
+    annotator: Mapped[str] = mapped_column(String(_NAME), index=True)
+    label: Mapped[str] = mapped_column(String(_NAME))
+    act: Mapped[str | None] = mapped_column(String(_NAME))
+    changed_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    statement: Mapped[StatementRecord] = relationship(back_populates="labels")
+
+
+class ChangeRecord(Record):
+    """One line of the audit: what was before and after, who did it and when. Never changed, never deleted."""
+
+    __tablename__ = "changes"
+
+    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
+    at: Mapped[datetime] = mapped_column(UtcDateTime)
+    who: Mapped[str] = mapped_column(String(_NAME))
+    action: Mapped[str] = mapped_column(String(20))
+    statement: Mapped[str] = mapped_column(String(32), index=True)
+    before: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    after: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
