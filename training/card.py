@@ -1,7 +1,7 @@
 """The model card of a version, written from its manifest after Mitchell et al. 2019, arXiv 1810.03993."""
 
 from model.artifact import Manifest
-from training.config import DEFAULT_BASE
+from training.base import PUBLISHED
 from training.evaluate import COMPOSED, table
 
 __all__ = ["model_card"]
@@ -18,7 +18,7 @@ def model_card(manifest: Manifest) -> str:
 license: apache-2.0
 language: en
 pipeline_tag: text-classification
-base_model: {manifest.base["name"]}
+base_model: {PUBLISHED.get(manifest.base["sha256"], manifest.base["name"])}
 ---
 
 # Stance in a security confrontation, version {manifest.version}
@@ -85,8 +85,8 @@ split and changed no probability by more than {manifest.parity["max_difference"]
 
 
 def _base_rights(manifest: Manifest) -> str:
-    known = manifest.base["name"] == DEFAULT_BASE
-    return " (sentence-transformers/all-MiniLM-L6-v2, Apache-2.0)" if known else ""
+    published = PUBLISHED.get(manifest.base["sha256"])
+    return f" (published as {published}, Apache-2.0)" if published else ""
 
 
 def _label_rows(manifest: Manifest) -> str:

@@ -15,12 +15,13 @@ from subprocess import run as run_process
 from time import monotonic
 from typing import Any
 
+import numpy as np
 import torch
 import transformers
 
 from model.artifact import MANIFEST, STATEMENTS, Manifest, file_digests, write_manifest
 from model.calibration import softmax
-from model.classifier import NETWORK, TOKENIZER, Classifier
+from model.classifier import NETWORK, TOKENIZER, Classifier, Prediction
 from training.base import BaseWeights, locate_base
 from training.calibrate import abstention_threshold, fit_calibration, label_weights, set_threshold
 from training.card import model_card
@@ -72,13 +73,11 @@ def fit(
     manifest.data["absent"] = len(known.keys() - {each.id for each in statements})
     (out / STATEMENTS).write_text(json.dumps(_ids(split)) + "\n", encoding="utf-8")
     classifier = Classifier.open(out, manifest)
-    served_logits = classifier.logits([each.text for each in split.test])
-    trained, served = (
-        softmax(logits, manifest.temperature, manifest.biases) for logits in (test_logits, served_logits)
-    )
     started = monotonic()
     answers = predict(classifier, {each.id: each.text for each in split.test})
     seconds = monotonic() - started
+    trained = softmax(test_logits, manifest.temperature, manifest.biases)
+    served = _first_windows(classifier, split.test, answers)
     metrics = evaluate(classifier, split.test, answers)
     manifest = replace(manifest, parity=check_parity(trained, served), metrics=metrics)
     version_report(manifest, split.test, answers, losses, seconds, out / REPORT)
@@ -87,6 +86,14 @@ def fit(
     manifest = replace(manifest, files=file_digests(out))
     write_manifest(out, manifest)
     return manifest
+
+
+def _first_windows(classifier: Classifier, statements: Sequence[Statement], answers: Sequence[Prediction]) -> Any:
+    """Return the probabilities of the first window of each statement, which is all that was trained on."""
+    if all(answer.windows == 1 for answer in answers):
+        return np.array([list(answer.probabilities.values()) for answer in answers])
+    logits = classifier.logits([each.text for each in statements])
+    return softmax(logits, classifier.manifest.temperature, classifier.manifest.biases)
 
 
 def _check_output(out: Path) -> None:
@@ -138,7 +145,7 @@ def _draft(config: FitConfig, split: Split, base: BaseWeights, version: str | No
         set_coverage=config.set_coverage,
         base={"name": base.name, "sha256": base.sha256},
         data=_describe(split),
-        training=asdict(config),
+        training=asdict(config) | {"base": base.name},
         code={"version": installed_version("brink"), "commit": _commit(), "torch": torch.__version__},
         metrics={},
         parity={},

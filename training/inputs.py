@@ -44,7 +44,7 @@ def load_encoder(
         tokenizer = AutoTokenizer.from_pretrained(base.location)
         return tokenizer, MeanPoolClassifier.from_encoder(base.location, labels, acts)
     except (OSError, ValueError) as error:  # no such folder or hub id, no network, files of another kind
-        raise BaseWeightsError(f"the base {base.name!r} cannot be loaded: {error}") from error
+        raise BaseWeightsError(f"the base {base.location!r} cannot be loaded: {error}") from error
 
 
 def tokenise(

@@ -49,7 +49,15 @@ def test_missing_package_is_refused_with_how_to_install_it(monkeypatch: pytest.M
 
 def test_folder_is_named_with_the_hash_of_its_weights(tiny_base: Path) -> None:
     digest = hashlib.sha256((tiny_base / "model.safetensors").read_bytes()).hexdigest()
-    assert locate_base(str(tiny_base)) == BaseWeights(str(tiny_base), str(tiny_base), digest)
+    assert locate_base(str(tiny_base)) == BaseWeights(tiny_base.name, str(tiny_base), digest)
+
+
+def test_known_weights_have_their_published_name_wherever_they_lie(
+    tiny_base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    digest = hashlib.sha256((tiny_base / "model.safetensors").read_bytes()).hexdigest()
+    monkeypatch.setitem(training.base.PUBLISHED, digest, "somebody/tiny")
+    assert locate_base(str(tiny_base)).name == "somebody/tiny"
 
 
 def test_folder_without_weights_is_refused(tmp_path: Path) -> None:

@@ -62,8 +62,8 @@ def test_manifest_says_how_the_version_was_made(manifest: Manifest, tiny_base: P
     assert manifest.version == "tiny-1"
     assert manifest.labels == config.labels
     assert (manifest.max_tokens, manifest.window_overlap_tokens) == (256, 32)
-    assert manifest.training == json.loads(json.dumps(asdict(config)))
-    assert manifest.base == {"name": str(tiny_base), "sha256": file_digest(tiny_base / "model.safetensors")}
+    assert manifest.training == json.loads(json.dumps(asdict(config))) | {"base": tiny_base.name}
+    assert manifest.base == {"name": tiny_base.name, "sha256": file_digest(tiny_base / "model.safetensors")}
     assert set(manifest.code) == {"version", "commit", "torch"}
 
 
