@@ -6,14 +6,17 @@ Settings come from the environment, `BRINK_*`.
 import os
 import signal
 import sys
+from contextlib import closing
 
 import structlog
 import uvicorn
 from fastapi import FastAPI
 
 from model.errors import ModelError
+from service.access import Keys, check_listening
 from service.app import create_app, load_classifier
 from service.commands import parse_command
+from service.database import Database
 from service.errors import ServiceError
 from service.settings import Settings, load_settings
 from service.telemetry import configure_logging
@@ -34,6 +37,8 @@ def main() -> int:
 
 def _serve(settings: Settings) -> int:
     """Serve until a signal and answer what was accepted; return 0, or 1 where the service could not start."""
+    with closing(Database(settings.database_url)) as database:
+        check_listening(settings.host, settings.allow_anonymous, Keys(database))
     configure_logging(settings.log_level, settings.log_format)
     try:
         app = create_app(settings, load_classifier(settings))

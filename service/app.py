@@ -19,7 +19,6 @@ from service.problems import LastResort, document_problems, install_problem_hand
 from service.routes import operations, predict, statements, stream
 from service.settings import Settings
 from service.state import State
-from service.store import Store
 from service.telemetry import Metrics, RequestLog
 
 __all__ = ["create_app", "load_classifier"]
@@ -32,7 +31,7 @@ _WARM_UP = ["Any aircraft that enters our airspace armed will be shot down.", "B
 def create_app(settings: Settings, classifier: Classifier | None = None) -> FastAPI:
     """Return the application; it loads the model of `settings` when it starts, unless a classifier is given."""
     database = Database(settings.database_url)
-    state = State(settings, Metrics(), Store(database))
+    state = State(settings, Metrics(), database)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from model.artifact import locate_model, read_manifest
 from model.classifier import Classifier
+from service.access import SCOPES, Keys
 from service.database import Database
 from service.errors import TableError
 from service.imports import read_upload
@@ -46,6 +47,17 @@ def parse_command() -> argparse.Namespace:
     export = labels.add_parser("export", help="write those that have a label as JSON Lines for `python -m training`")
     export.add_argument("--out", type=Path, required=True, help="new file")
     export.set_defaults(run=_export)
+
+    keys = commands.add_parser("keys", help="API keys; once there is one, every caller needs one")
+    kinds = keys.add_subparsers(title="commands", required=True)
+    create = kinds.add_parser("create", help="make a key and print it: the only time that it is seen")
+    create.add_argument("name", help="of whom or what it is for; the audit names it")
+    create.add_argument("--scopes", nargs="+", choices=SCOPES, required=True, help="admin has all")
+    create.set_defaults(run=_create_key)
+    revoke = kinds.add_parser("revoke", help="make a key worthless, within seconds")
+    revoke.add_argument("name")
+    revoke.set_defaults(run=_revoke_key)
+    kinds.add_parser("list", help="names, scopes and times, never keys").set_defaults(run=_list_keys)
     return parser.parse_args()
 
 
@@ -62,9 +74,10 @@ def _add(settings: Settings, options: argparse.Namespace) -> int:
         content = options.file.read_bytes()
     except OSError as error:
         raise TableError(f"{options.file} cannot be read: {error.strerror}.") from error
-    annotator = options.annotator or getpass.getuser()
     with closing(Database(settings.database_url)) as database:
-        outcomes = add_found(Store(database), read_upload(content), label_set, annotator, options.source)
+        outcomes = add_found(
+            Store(database), read_upload(content), label_set, getpass.getuser(), options.annotator, options.source
+        )
     counts = Counter(each.status for each in outcomes)
     print(", ".join(f"{counts[status]} {status}" for status in ("accepted", "duplicate", "conflicting", "rejected")))
     refused = [each for each in outcomes if each.status in {"conflicting", "rejected"}]
@@ -90,4 +103,25 @@ def _export(settings: Settings, options: argparse.Namespace) -> int:
     except OSError as error:
         raise TableError(f"{out} cannot be written: {error.strerror}.") from error
     print(f"{count} labelled statements in {out}")
+    return 0
+
+
+def _create_key(settings: Settings, options: argparse.Namespace) -> int:
+    with closing(Database(settings.database_url)) as database:
+        print(Keys(database).create(options.name, options.scopes))
+    sys.stderr.write("keep it: it cannot be shown again. Callers send `Authorization: Bearer KEY`.\n")
+    return 0
+
+
+def _revoke_key(settings: Settings, options: argparse.Namespace) -> int:
+    with closing(Database(settings.database_url)) as database:
+        Keys(database).revoke(options.name)
+    return 0
+
+
+def _list_keys(settings: Settings, _: argparse.Namespace) -> int:
+    with closing(Database(settings.database_url)) as database:
+        for key in Keys(database).all():
+            state = f"revoked {key.revoked_at:%Y-%m-%d %H:%M} UTC" if key.revoked_at else "holds"
+            print(f"{key.name}: {', '.join(key.scopes)}; made {key.created_at:%Y-%m-%d %H:%M} UTC; {state}")
     return 0

@@ -49,6 +49,11 @@ class Database:
             _prepare_sqlite(self._engine)
         self._is_migrated = False
 
+    def exists(self) -> bool:
+        """Return whether there may be anything in it: a file of SQLite that is not there is not made for a question."""
+        name = self._engine.url.database
+        return self._engine.dialect.name != "sqlite" or not name or name == ":memory:" or Path(name).exists()
+
     def close(self) -> None:
         """Close every connection."""
         self._engine.dispose()

@@ -49,7 +49,12 @@ class LabelSet:
 
 
 def add_found(
-    store: Store, found: Iterable[Found], label_set: LabelSet, who: str, source: str | None = None
+    store: Store,
+    found: Iterable[Found],
+    label_set: LabelSet,
+    who: str,
+    annotator: str | None = None,
+    source: str | None = None,
 ) -> list[RowOutcome]:
     """Add the labels of an upload, all that can be, in one transaction.
 
@@ -57,14 +62,15 @@ def add_found(
         store: to add to.
         found: the rows of the upload.
         label_set: that labels are checked against.
-        who: is sending it; the annotator of rows that name none.
+        who: is sending it.
+        annotator: of rows that name none; whoever is sending it by default.
         source: of rows that name none.
     """
     outcomes: dict[int, RowOutcome] = {}
     good: list[tuple[int, int, Labelled]] = []
     for place, each in enumerate(found):
         try:
-            good.append((place, each.line, _checked(each, label_set, who, source)))
+            good.append((place, each.line, _checked(each, label_set, annotator or who, source)))
         except (InvalidError, UnclassifiableTextError) as error:
             outcomes[place] = RowOutcome(each.line, "rejected", reason=str(error))
     added = store.add([row for _, _, row in good], who) if good else []
@@ -73,7 +79,7 @@ def add_found(
     return [outcomes[place] for place in sorted(outcomes)]
 
 
-def _checked(found: Found, label_set: LabelSet, who: str, source: str | None) -> Labelled:
+def _checked(found: Found, label_set: LabelSet, annotator: str, source: str | None) -> Labelled:
     if found.problem is not None or found.text is None or found.label is None:
         raise InvalidError(f"{found.problem or 'expected a text and a label'}.")
     check_text(found.text)
@@ -83,7 +89,7 @@ def _checked(found: Found, label_set: LabelSet, who: str, source: str | None) ->
         if name != "text" and value is not None and len(value) > _MAX_NAME:
             raise InvalidError(f"expected a {name} of at most {_MAX_NAME} characters, came {len(value):,}.")
     label_set.check(found.label, found.act)
-    return Labelled(found.text, found.label, found.annotator or who, found.act, found.source or source)
+    return Labelled(found.text, found.label, found.annotator or annotator, found.act, found.source or source)
 
 
 def export_line(statement: Statement) -> dict[str, str]:

@@ -47,7 +47,7 @@ def _document(*statuses: int) -> dict[int | str, dict[str, Any]]:
     return {status: {"description": HTTPStatus(status).phrase, "content": content} for status in statuses}
 
 
-PROBLEM_RESPONSES = _document(400, 404, 409, 413, 415, 422, 429, 503, 504)
+PROBLEM_RESPONSES = _document(400, 401, 403, 404, 409, 413, 415, 422, 429, 503, 504)
 """What OpenAPI says of each error; a route names those that it answers."""
 
 

@@ -1,4 +1,4 @@
-"""The tables of labelled statements: what the database holds, as SQLAlchemy maps it."""
+"""What the database holds, as SQLAlchemy maps it: labelled statements, the audit of them, and API keys."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -7,7 +7,7 @@ from sqlalchemy import JSON, DateTime, ForeignKey, MetaData, String, Text, TypeD
 from sqlalchemy.engine import Dialect
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
-__all__ = ["ChangeRecord", "LabelRecord", "Record", "StatementRecord"]
+__all__ = ["ChangeRecord", "KeyRecord", "LabelRecord", "Record", "StatementRecord"]
 
 _NAME = 200
 
@@ -104,3 +104,16 @@ class ChangeRecord(Record):
     statement: Mapped[str] = mapped_column(String(32), index=True)
     before: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     after: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+
+
+class KeyRecord(Record):
+    """An API key, by its digest; a revoked one stays, so that its name tells one person for ever."""
+
+    __tablename__ = "keys"
+
+    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
+    name: Mapped[str] = mapped_column(String(_NAME), unique=True)
+    digest: Mapped[str] = mapped_column(String(64))
+    scopes: Mapped[str] = mapped_column(String(200))
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    revoked_at: Mapped[datetime | None] = mapped_column(UtcDateTime)

@@ -24,6 +24,7 @@ class Settings(BaseModel):
 
     host: str = Field("127.0.0.1", min_length=1, description="address to listen on")
     port: int = Field(8000, ge=0, le=65535, description="port to listen on; 0 takes a free one")
+    allow_anonymous: bool = Field(False, description="listen beyond this machine even where there is no API key")
     model: str = Field("fast", min_length=1, description="name of a shipped model, or a folder of one")
     database_url: str = Field("sqlite:///brink.db", min_length=1, description="where labelled statements are kept")
     threads: int = Field(0, ge=0, le=1024, description="threads of the engine; 0 takes every processor")

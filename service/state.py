@@ -6,7 +6,9 @@ from fastapi import Depends, Request
 
 from model.classifier import Classifier, Prediction
 from model.errors import UnclassifiableTextError
+from service.access import Access, Keys, is_loopback
 from service.batching import Batcher
+from service.database import Database
 from service.errors import NotReadyError
 from service.settings import Settings
 from service.store import Store
@@ -22,10 +24,11 @@ Part = TypeVar("Part")
 class State:
     """Everything that lives as long as one application."""
 
-    def __init__(self, settings: Settings, metrics: Metrics, store: Store) -> None:
+    def __init__(self, settings: Settings, metrics: Metrics, database: Database) -> None:
         self.settings = settings
         self.metrics = metrics
-        self.store = store
+        self.store = Store(database)
+        self.access = Access(Keys(database), settings.allow_anonymous or is_loopback(settings.host))
         self._classifier: Classifier | None = None
         self._batcher: Batcher[Answer] | None = None
 

@@ -1,9 +1,12 @@
 """What operators and orchestrators ask: alive, ready, metrics, which model."""
 
+from typing import Any
+
 from fastapi import APIRouter
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.responses import Response
 
+from service.identity import Predictor
 from service.problems import PROBLEM_RESPONSES
 from service.schemas import ModelBody, StatusBody
 from service.state import CurrentState
@@ -12,7 +15,8 @@ __all__ = ["router"]
 
 router = APIRouter(tags=["operations"])
 
-_NOT_READY: dict[int | str, dict[str, object]] = {503: PROBLEM_RESPONSES[503]}
+_NOT_READY: dict[int | str, dict[str, Any]] = {503: PROBLEM_RESPONSES[503]}
+_GUARDED = _NOT_READY | {status: PROBLEM_RESPONSES[status] for status in (401, 403)}
 
 
 @router.get("/healthz")
@@ -35,8 +39,8 @@ async def metrics(state: CurrentState) -> Response:
     return Response(generate_latest(state.metrics.registry), media_type=CONTENT_TYPE_LATEST)
 
 
-@router.get("/v1/model", responses=_NOT_READY)
-async def model(state: CurrentState) -> ModelBody:
+@router.get("/v1/model", responses=_GUARDED)
+async def model(state: CurrentState, _: Predictor) -> ModelBody:
     """Describe the model that answers now."""
     manifest = state.classifier.manifest
     return ModelBody(

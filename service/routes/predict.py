@@ -10,6 +10,7 @@ from model.explanation import Word, deletions, weigh
 from service.answers import answer_body
 from service.bodies import JsonRoute
 from service.connection import while_connected
+from service.identity import Predictor
 from service.problems import PROBLEM_RESPONSES
 from service.schemas import PredictRequest, PredictResponse
 from service.state import Answer, CurrentState, State
@@ -26,7 +27,7 @@ _ERRORS: dict[int | str, dict[str, Any]] = {
 
 # What is unset is an explanation that nobody asked for.
 @router.post("/predict", responses=_ERRORS, response_model_exclude_unset=True)
-async def predict(request: PredictRequest, state: CurrentState, connection: Request) -> PredictResponse:
+async def predict(request: PredictRequest, state: CurrentState, connection: Request, _: Predictor) -> PredictResponse:
     """Label one text or several; a text that cannot be classified gets its error in its own place."""
     return await while_connected(connection, _predict(request, state))
 

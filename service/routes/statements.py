@@ -12,6 +12,7 @@ from fastapi.responses import StreamingResponse
 from starlette.responses import Response
 
 from service.errors import InvalidError
+from service.identity import Labeller
 from service.imports import read_upload
 from service.labelling import LabelSet, add_found, export_line
 from service.problems import PROBLEM_RESPONSES
@@ -30,19 +31,18 @@ __all__ = ["router"]
 
 router = APIRouter(prefix="/v1/statements", tags=["statements"])
 
-WHO = "local"
-"""Who makes a change where the service asks nobody who they are."""
-
 Id = Annotated[str, Path(min_length=1, max_length=32)]
 Name = Annotated[str | None, Query(min_length=1, max_length=200)]
-_ERRORS: dict[int | str, dict[str, Any]] = {status: PROBLEM_RESPONSES[status] for status in (422, 503)}
+_ERRORS: dict[int | str, dict[str, Any]] = {status: PROBLEM_RESPONSES[status] for status in (401, 403, 422, 503)}
 _OF_ONE = _ERRORS | {404: PROBLEM_RESPONSES[404]}
 _EXPORT: dict[int | str, dict[str, Any]] = {200: {"content": {"application/x-ndjson": {}}}}
 _UPLOAD = {"requestBody": {"required": True, "content": {"*/*": {"schema": {"type": "string", "format": "binary"}}}}}
 
 
 @router.post("", responses=_ERRORS | {413: PROBLEM_RESPONSES[413]}, openapi_extra=_UPLOAD)
-async def add(request: Request, state: CurrentState, annotator: Name = None, source: Name = None) -> UploadBody:
+async def add(
+    request: Request, state: CurrentState, who: Labeller, annotator: Name = None, source: Name = None
+) -> UploadBody:
     """Add labelled statements; the kind of file is recognised by its content, and each row is judged by itself.
 
     `annotator` and `source` stand for rows that name none. The same upload again adds nothing.
@@ -52,7 +52,7 @@ async def add(request: Request, state: CurrentState, annotator: Name = None, sou
         raise InvalidError("expected rows with a text and a label, came an empty body.")
     label_set, store = _label_set(state), state.store
     outcomes = await anyio.to_thread.run_sync(
-        lambda: add_found(store, read_upload(content), label_set, annotator or WHO, source)
+        lambda: add_found(store, read_upload(content), label_set, who, annotator, source)
     )
     counts = Counter(each.status for each in outcomes)
     return UploadBody(
@@ -67,6 +67,7 @@ async def add(request: Request, state: CurrentState, annotator: Name = None, sou
 @router.get("", responses=_ERRORS)
 def find(
     state: CurrentState,
+    _: Labeller,
     label: Name = None,
     status: Annotated[str | None, Query(pattern="^(agreed|disagreed|settled)$")] = None,
     source: Name = None,
@@ -86,7 +87,7 @@ def find(
 
 
 @router.get("/export", response_class=StreamingResponse, responses=_ERRORS | _EXPORT)
-def export(state: CurrentState, label: Name = None, source: Name = None) -> StreamingResponse:
+def export(state: CurrentState, _: Labeller, label: Name = None, source: Name = None) -> StreamingResponse:
     """Return every statement that has a label as JSON Lines that `python -m training` reads."""
     store = state.store
     store.count(Filters())  # a database that cannot be read says so now, not after the answer has begun
@@ -98,38 +99,38 @@ def _lines(store: Store, filters: Filters) -> Iterator[str]:
 
 
 @router.get("/agreement", responses=_ERRORS)
-def agreement(state: CurrentState) -> AgreementBody:
+def agreement(state: CurrentState, _: Labeller) -> AgreementBody:
     """Return how far annotators agree where several have labelled the same statement."""
     return AgreementBody(**asdict(state.store.agreement()))
 
 
 @router.get("/{id}", responses=_OF_ONE)
-def get(id: Id, state: CurrentState) -> StatementBody:
+def get(id: Id, state: CurrentState, _: Labeller) -> StatementBody:
     """Return one statement."""
     return _body(state.store.get(id))
 
 
 @router.get("/{id}/history", responses=_OF_ONE)
-def history(id: Id, state: CurrentState) -> list[AuditBody]:
+def history(id: Id, state: CurrentState, _: Labeller) -> list[AuditBody]:
     """Return every change of a statement, the oldest first; it outlives the statement."""
     return [AuditBody(**each) for each in state.store.history(id)]
 
 
 @router.patch("/{id}", responses=_OF_ONE | {409: PROBLEM_RESPONSES[409]})
-def change(id: Id, body: ChangeRequest, state: CurrentState) -> StatementBody:
+def change(id: Id, body: ChangeRequest, state: CurrentState, who: Labeller) -> StatementBody:
     """Correct what an annotator said, settle a statement, or open a settled one again; the audit keeps what was."""
     if body.label is None:
-        return _body(state.store.reopen(id, WHO))
+        return _body(state.store.reopen(id, who))
     _label_set(state).check(body.label, body.act)
     if body.settle:
-        return _body(state.store.settle(id, body.label, body.act, WHO))
-    return _body(state.store.correct(id, body.annotator or WHO, body.label, body.act, WHO))
+        return _body(state.store.settle(id, body.label, body.act, who))
+    return _body(state.store.correct(id, body.annotator or who, body.label, body.act, who))
 
 
 @router.delete("/{id}", status_code=204, responses=_OF_ONE)
-def delete(id: Id, state: CurrentState) -> Response:
+def delete(id: Id, state: CurrentState, who: Labeller) -> Response:
     """Delete a statement with its labels; its history stays."""
-    state.store.delete(id, WHO)
+    state.store.delete(id, who)
     return Response(status_code=204)
 
 

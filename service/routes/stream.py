@@ -19,6 +19,7 @@ from model.classifier import Prediction
 from model.errors import UnclassifiableTextError
 from service.answers import answer_body
 from service.errors import DeadlineError, NotReadyError, OverloadedError
+from service.identity import Predictor
 from service.problems import PROBLEM_RESPONSES
 from service.state import Answer, CurrentState, State
 
@@ -50,7 +51,7 @@ _LINES: dict[str, Any] = {"schema": {"type": "string", "description": "one JSON 
 _RESPONSES: dict[int | str, dict[str, Any]] = {
     200: {"content": {_CONTENT_TYPES[0]: _LINES}, "description": "one answer a line, in the order of the lines"}
 }
-_RESPONSES |= {status: PROBLEM_RESPONSES[status] for status in (415, 422, 503)}
+_RESPONSES |= {status: PROBLEM_RESPONSES[status] for status in (401, 403, 415, 422, 503)}
 
 
 @router.post(
@@ -59,13 +60,15 @@ _RESPONSES |= {status: PROBLEM_RESPONSES[status] for status in (415, 422, 503)}
     responses=_RESPONSES,
     openapi_extra={"requestBody": {"required": True, "content": {_CONTENT_TYPES[0]: _LINES}}},
 )
-async def predict_stream(request: Request, state: CurrentState, stances_only: bool = False) -> StreamingResponse:
+async def predict_stream(
+    request: Request, state: CurrentState, _: Predictor, stances_only: bool = False
+) -> StreamingResponse:
     """Label line by line: each is a text as a JSON string, or `{"text": ..., "id": ...}`, whose id comes back."""
     headers = Headers()
     headers["content-type"] = request.headers.get("content-type", "")
     if headers.get_content_type() not in _CONTENT_TYPES:
         raise HTTPException(415, f"expected the content type {_CONTENT_TYPES[0]}, one JSON value a line.")
-    _ = state.classifier  # raises where no model is ready, while an answer with a status is still possible
+    state.classifier  # noqa: B018  # raises where no model is ready, while an answer with a status is still possible
     return _Duplex(_answers(request, state, stances_only), media_type=_CONTENT_TYPES[0])
 
 

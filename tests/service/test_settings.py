@@ -14,6 +14,7 @@ from service.settings import Settings, load_settings
 DEFAULTS: dict[str, Any] = {
     "host": "127.0.0.1",
     "port": 8000,
+    "allow_anonymous": False,
     "model": "fast",
     "database_url": "sqlite:///brink.db",
     "threads": 0,
@@ -35,6 +36,7 @@ def test_every_setting_has_its_variable() -> None:
     given_values = {
         "BRINK_HOST": "0.0.0.0",
         "BRINK_PORT": "0",
+        "BRINK_ALLOW_ANONYMOUS": "true",
         "BRINK_MODEL": "/models/ours",
         "BRINK_DATABASE_URL": "postgresql://brink@db/brink",
         "BRINK_THREADS": "4",
@@ -48,6 +50,7 @@ def test_every_setting_has_its_variable() -> None:
     assert load_settings(given_values).model_dump() == {
         "host": "0.0.0.0",
         "port": 0,
+        "allow_anonymous": True,
         "model": "/models/ours",
         "database_url": "postgresql://brink@db/brink",
         "threads": 4,

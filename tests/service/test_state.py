@@ -11,11 +11,10 @@ from service.database import Database
 from service.errors import NotReadyError
 from service.settings import Settings
 from service.state import Answer, State
-from service.store import Store
 from service.telemetry import Metrics
 from tests.service.conftest import FakeClassifier
 
-STORE = Store(Database("sqlite://"))
+DATABASE = Database("sqlite://")
 
 
 def assert_not_ready(state: State) -> None:
@@ -28,7 +27,7 @@ def assert_not_ready(state: State) -> None:
 
 def test_model_is_there_between_start_and_stop_only(classifier: FakeClassifier) -> None:
     async def scenario() -> None:
-        state = State(Settings(), Metrics(), STORE)
+        state = State(Settings(), Metrics(), DATABASE)
         assert_not_ready(state)
         batcher: Batcher[Answer] = Batcher(classifier.classify, 10)
         state.begin(cast(Classifier, classifier), batcher)
@@ -45,7 +44,7 @@ def test_model_is_there_between_start_and_stop_only(classifier: FakeClassifier) 
 
 def test_queue_is_counted_while_the_engine_computes(classifier: FakeClassifier) -> None:
     async def scenario() -> None:
-        state = State(Settings(), Metrics(), STORE)
+        state = State(Settings(), Metrics(), DATABASE)
         state.begin(cast(Classifier, classifier), Batcher(classifier.classify, 10))
         with classifier.blocked():
             waiting = asyncio.create_task(state.batcher.submit(["a", "b", "c"], 60))
@@ -59,6 +58,6 @@ def test_queue_is_counted_while_the_engine_computes(classifier: FakeClassifier) 
 
 
 def test_ending_what_never_began_is_no_error() -> None:
-    state = State(Settings(), Metrics(), STORE)
+    state = State(Settings(), Metrics(), DATABASE)
     asyncio.run(state.end())
     assert_not_ready(state)
