@@ -64,8 +64,9 @@ class FrozenLayers:
             input_ids: of the batch, shape (statements, tokens).
             mask: of the same shape.
         """
-        if not all(row in self._answers for row in rows):
-            self._read(rows, input_ids, mask)
+        new = [place for place, row in enumerate(rows) if row not in self._answers]
+        if new:
+            self._read([rows[place] for place in new], input_ids[new], mask[new])
         hidden = torch.zeros((*input_ids.shape, self._encoder.config.hidden_size), device=input_ids.device)
         for place, row in enumerate(rows):
             answer = self._answers[row]

@@ -55,6 +55,18 @@ def test_upper_layers_over_the_answers_of_the_lower_ones_are_the_whole_encoder(n
     assert network.training
 
 
+def test_lower_layers_read_each_statement_once(network: MeanPoolClassifier) -> None:
+    frozen = FrozenLayers(network, 1)
+    first = network.encoder.encoder.layer[0]
+    read: list[int] = []
+    first.register_forward_hook(lambda _, inputs, __: read.append(len(inputs[0])))
+    with frozen.upper_layers_only():
+        for rows in ([7, 9], [9, 7], [9, 8]):
+            with frozen.answering(rows, IDS, MASK):
+                pass
+    assert read == [2, 1]
+
+
 def test_only_upper_layers_and_head_learn(tiny_base: Path, tiny_tokens: Dataset, tmp_path: Path) -> None:
     config: FitConfig = replace(tiny_config(tiny_base), frozen_layers=1, epochs=2)
     network = MeanPoolClassifier.from_encoder(str(tiny_base), LABELS)
