@@ -8,6 +8,8 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c c
 # Where `make train` writes, and, if there are any, the texts that data/real points to.
 OUT ?= models/trained
 TEXTS ?=
+# And further options of `python -m training fit`.
+FIT ?=
 
 .PHONY: serve test train check docker clean
 
@@ -27,7 +29,7 @@ check: $(VENV)/dev.stamp ## style, types, architecture, corpus
 train: $(VENV)/train.stamp ## train a version from scratch into OUT
 	mkdir -p models
 	$(if $(TEXTS),rm -f models/real.jsonl && $(BIN)/python -m training rehydrate --texts $(TEXTS) --out models/real.jsonl)
-	$(BIN)/python -m training fit --data data/statements $(if $(TEXTS),models/real.jsonl) --splits data/splits --out $(OUT)
+	$(BIN)/python -m training fit --data data/statements $(if $(TEXTS),models/real.jsonl) --splits data/splits --out $(OUT) $(FIT)
 
 docker: ## build both images and run them for real
 	bash tests/docker.sh
