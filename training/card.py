@@ -68,8 +68,9 @@ Labels are said of text in which each is as common as any other, unless the vers
 and with their labels weighted alike. More in `report/`.
 
 Prediction sets are meant to hold the right label at a rate of {manifest.set_coverage:.0%}; on the test split they do at
-{manifest.metrics["set_coverage"]:.1%}, with {manifest.metrics["set_size"]:.2f} labels on average. Temperature
-{manifest.temperature:.3f}, biases {", ".join(f"{bias:+.2f}" for bias in manifest.biases)}, threshold
+{manifest.metrics["balanced_set_coverage"]:.1%} with the labels weighted alike, and at
+{manifest.metrics["set_coverage"]:.1%} as they lie, with {manifest.metrics["set_size"]:.2f} labels on average.
+Temperature {manifest.temperature:.3f}, biases {", ".join(f"{bias:+.2f}" for bias in manifest.biases)}, threshold
 {manifest.threshold:.3f} and the sets were fitted on the validation split.
 Against the trained network, quantisation kept the label of {manifest.parity["label_agreement"]:.1%} of the test
 split and changed no probability by more than {manifest.parity["max_difference"]:.3f}.

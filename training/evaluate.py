@@ -7,6 +7,7 @@ import numpy as np
 from tqdm import tqdm
 
 from model.classifier import Classifier, Prediction
+from training.calibrate import label_weights
 from training.corpus import Statement, gold_indices
 from training.errors import CorpusError
 from training.metrics import score
@@ -27,6 +28,8 @@ def evaluate(
 ) -> dict[str, Any]:
     """Return the scores of `training.metrics.score` over all statements, set coverage and size, and `by_origin`.
 
+    `balanced_set_coverage` weighs the labels alike.
+
     `by_origin` scores the composed statements and the real ones apart, where there are both. Where the `predictions`
     of the statements are at hand, they are not computed again.
 
@@ -43,6 +46,7 @@ def evaluate(
     origins = np.array([COMPOSED if each.source is None else "real" for each in statements])
     return score(probabilities, gold, classifier.labels, threshold) | {
         "set_coverage": round(float(np.mean(held)), 4),
+        "balanced_set_coverage": round(float(np.average(held, weights=label_weights(gold, "uniform"))), 4),
         "set_size": round(float(np.mean([len(said.prediction_set) for said in predictions])), 4),
         "by_origin": {
             str(origin): score(probabilities[origins == origin], gold[origins == origin], classifier.labels, threshold)

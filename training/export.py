@@ -111,6 +111,10 @@ def _quantise_tables(graph: onnx.GraphProto) -> None:
 
 def _save(network: onnx.ModelProto, target: Path) -> None:
     """Write a network to one file, or where it is too large for that, its weights to several beside it."""
+    _forget_where_it_was_made(network)
+    # What is there is of a run that was killed: weights would be appended to it.
+    for left in target.parent.glob(WEIGHTS.format("*")):
+        left.unlink()
     if network.ByteSize() > MAX_FILE_BYTES:
         written, number = 0, 1
         for tensor in network.graph.initializer:
@@ -120,10 +124,27 @@ def _save(network: onnx.ModelProto, target: Path) -> None:
                 written, number = 0, number + 1
             set_external_data(tensor, WEIGHTS.format(number))
             written += len(tensor.raw_data)
-        # What is there is of a run that was killed: weights would be appended to it.
-        for left in target.parent.glob(WEIGHTS.format("*")):
-            left.unlink()
     onnx.save_model(network, target)
+    for path in target.parent.glob(WEIGHTS.format("*")):  # written for their owner alone
+        path.chmod(target.stat().st_mode)
+
+
+def _forget_where_it_was_made(network: onnx.ModelProto) -> None:
+    """Drop the stack trace that the exporter notes for each node: it names folders of the machine that trained."""
+    graph = network.graph
+    functions = [node for function in network.functions for node in function.node]
+    for part in (
+        network,
+        graph,
+        *graph.node,
+        *graph.initializer,
+        *graph.value_info,
+        *graph.input,
+        *graph.output,
+        *functions,
+    ):
+        part.ClearField("metadata_props")
+        part.ClearField("doc_string")
 
 
 def _trace(network: MeanPoolClassifier, target: Path) -> None:

@@ -82,7 +82,8 @@ def fit(
     manifest = replace(manifest, parity=check_parity(trained, served), metrics=metrics)
     version_report(manifest, split.test, answers, losses, seconds, out / REPORT)
     (out / CARD).write_text(model_card(manifest), encoding="utf-8")
-    (out / CHECKPOINT).unlink(missing_ok=True)
+    for left in (CHECKPOINT, f"{CHECKPOINT}.part", f"{MANIFEST}.part"):  # of this run, or of one that was killed
+        (out / left).unlink(missing_ok=True)
     manifest = replace(manifest, files=file_digests(out))
     write_manifest(out, manifest)
     return manifest

@@ -29,9 +29,9 @@ def score(probabilities: Floats, gold: Indices, labels: Sequence[str], threshold
     Returns:
         JSON-ready: `statements`, `accuracy`, `macro_f1`, each of the two with its 95% bootstrap interval
         (`accuracy_95`, `macro_f1_95`), `calibration_error`, `balanced_accuracy` and `balanced_calibration_error` (each
-        label that occurs weighs the same), `answered` (share not abstained), `answered_accuracy` (None where nothing
-        is answered), `per_label`, and `confusion` (rows gold, columns said). Macro-F1 averages over the labels that
-        occur in `gold`.
+        label that occurs weighs the same), `answered` (share not abstained), `answered_accuracy` and
+        `balanced_answered_accuracy` (None where nothing is answered), `per_label`, and `confusion` (rows gold, columns
+        said). Macro-F1 averages over the labels that occur in `gold`.
     """
     said = probabilities.argmax(axis=1)
     indices = list(range(len(labels)))
@@ -51,6 +51,9 @@ def score(probabilities: Floats, gold: Indices, labels: Sequence[str], threshold
         "balanced_calibration_error": _rounded(expected_calibration_error(probabilities, gold, balance)),
         "answered": _rounded(answered.mean()),
         "answered_accuracy": _rounded((said == gold)[answered].mean()) if answered.any() else None,
+        "balanced_answered_accuracy": (
+            _rounded(np.average((said == gold)[answered], weights=balance[answered])) if answered.any() else None
+        ),
         "per_label": {
             label: {
                 "precision": _rounded(precision[i]),

@@ -78,8 +78,10 @@ class MeanPoolClassifier(PreTrainedModel):
             acts: of each label; a label that it does not name has none.
         """
         encoder_config = AutoConfig.from_pretrained(location)
+        settings = encoder_config.to_dict()
+        settings.pop("_name_or_path", None)  # where it lay on this machine
         config = MeanPoolConfig(
-            encoder=encoder_config.to_dict(),
+            encoder=settings,
             id2label=dict(enumerate(labels)),
             label2id={label: index for index, label in enumerate(labels)},
             acts=[list((acts or {}).get(label, ())) for label in labels],

@@ -1,7 +1,7 @@
 """The training report of a version: how right, how sure, where it errs, how fast, from what. Markdown and plots.
 
-The version's folder may be published and the texts of others may not: a real statement is named by its id and source,
-and only composed ones are quoted.
+The version's folder may be published and the texts of others may not: only statements that were composed for a corpus,
+and say so by their register, are quoted; every other one is named by its id and source.
 """
 
 from collections.abc import Mapping, Sequence
@@ -99,7 +99,8 @@ def _confidence(manifest: Manifest) -> str:
         f"{metrics['calibration_error']:.3f} as they lie.\n\n![Reliability](reliability.svg)\n\n"
         f"Under the threshold {manifest.threshold:.3f} an answer is marked as abstained; it was chosen on validation "
         f"for at most {manifest.training['max_error_rate']:.0%} wrong among the answered. Prediction sets hold the "
-        f"right label at {metrics['set_coverage']:.1%} with {metrics['set_size']:.2f} labels on average; meant are "
+        f"right label at {metrics['balanced_set_coverage']:.1%} with the labels weighted alike, at "
+        f"{metrics['set_coverage']:.1%} as they lie, with {metrics['set_size']:.2f} labels on average; meant are "
         f"{manifest.set_coverage:.0%}.\n\n![Risk and coverage](risk.svg)"
     )
 
@@ -137,7 +138,8 @@ def _errors(manifest: Manifest, statements: Sequence[Statement], predictions: Se
     ]
     for statement, answer in shown:
         act = "" if answer.act is None else f" ({answer.act})"
-        text = f"real, {statement.source}" if statement.source else _cell(statement.text)
+        is_composed = statement.source is None and statement.register is not None
+        text = _cell(statement.text) if is_composed else f"real, {statement.source or 'of no named source'}"
         lines.append(
             f"| {answer.confidence:.2f} | {answer.label}{act} | {statement.label} | {statement.act or ''} | "
             f"{statement.id} | {text} |"

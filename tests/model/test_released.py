@@ -30,12 +30,12 @@ def test_every_file_is_as_the_manifest_says(name: str) -> None:
     manifest = read_manifest(RELEASED / name)
     verify_files(RELEASED / name, manifest)
     assert manifest.labels == LABELS
-    assert {"README.md", "model.onnx", "tokenizer.json"} == set(manifest.files)
+    assert {"README.md", "model.onnx", "tokenizer.json"} <= set(manifest.files)
 
 
 @pytest.mark.parametrize("name", released_names())
 def test_no_file_is_too_large_for_a_repository(name: str) -> None:
-    assert max(path.stat().st_size for path in (RELEASED / name).iterdir()) < 95_000_000
+    assert max(path.stat().st_size for path in (RELEASED / name).rglob("*")) < 95_000_000
 
 
 @pytest.mark.parametrize("name", released_names())

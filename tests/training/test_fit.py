@@ -5,6 +5,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
+import torch
 from safetensors.torch import load_file
 
 import training.fit
@@ -91,6 +92,17 @@ def test_calibration_is_that_of_a_network_that_has_learnt(manifest: Manifest) ->
     assert 0 < manifest.set_threshold <= 1
     assert manifest.metrics["accuracy"] > 0.7
     assert manifest.parity["label_agreement"] >= 0.97
+
+
+def test_no_file_of_a_version_says_where_it_was_made(tiny_model: Path, tiny_base: Path) -> None:
+    for name, content in _everything_under(tiny_model).items():
+        for place in (
+            tiny_base.parent,
+            tiny_model.parent,
+            Path(training.fit.__file__).parents[1],
+            Path(torch.__file__).parents[1],
+        ):
+            assert str(place).encode() not in content, (name, place)
 
 
 def test_card_is_written_from_the_manifest(tiny_model: Path, manifest: Manifest) -> None:
