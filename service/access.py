@@ -8,6 +8,7 @@ import hashlib
 import hmac
 import ipaddress
 import secrets
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -103,35 +104,32 @@ def _digest(secret: str) -> str:
 class Access:
     """The keys as a service asks for them: read again every few seconds, and kept while the database is away."""
 
-    def __init__(self, keys: Keys, may_be_open: bool) -> None:
-        """Know of no key yet.
-
-        Args:
-            keys: to read.
-            may_be_open: let everybody in where the keys were never read, because the database is away.
-        """
+    def __init__(self, keys: Keys) -> None:
         self._keys = keys
-        self._may_be_open = may_be_open
         self._known: list[Key] = []
         self._read_at: float | None = None
-        self._were_read = False
+        self._reading = threading.Lock()
 
     def is_stale(self) -> bool:
         """Return whether the keys should be read again."""
         return self._read_at is None or monotonic() - self._read_at > _REFRESH_S
 
     def refresh(self) -> None:
-        """Read the keys; those that are known stay where the database cannot be read.
+        """Read the keys, unless another thread is at it and some reading is known.
 
         Raises:
-            DatabaseError: none were ever read, and that does not open the service.
+            DatabaseError: they cannot be read, and never were: nobody is let in.
         """
-        try:
-            self._known, self._were_read = self._keys.all(), True
-        except DatabaseError:
-            if not (self._were_read or self._may_be_open):
-                raise
-        self._read_at = monotonic()
+        with self._reading:
+            if not self.is_stale():
+                return
+            try:
+                # Keys are revoked, never deleted: a database that has none any more is another one.
+                self._known = self._keys.all() or self._known
+            except DatabaseError:
+                if self._read_at is None:
+                    raise
+            self._read_at = monotonic()
 
     @property
     def is_open(self) -> bool:

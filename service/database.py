@@ -8,16 +8,20 @@ from typing import Any
 import sqlalchemy
 from alembic import command
 from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from alembic.util import CommandError
 from sqlalchemy import Connection, Engine, event, text
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from service.errors import DatabaseError
+from service.errors import DatabaseError, InvalidError
 
 __all__ = ["Database"]
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
 _BUSY_TIMEOUT_MS = 30_000
+_CONNECT_TIMEOUT_S = 5
 # Any number of one's own. Writers take turns, as SQLite's do: a label is a person's, and two that came to one statement
 # at once would each judge it agreed on without the other.
 _WRITERS_LOCK = 7_243_316_841
@@ -39,7 +43,8 @@ class Database:
             parsed = sqlalchemy.make_url(url)
             if parsed.drivername == "postgresql":
                 parsed = parsed.set(drivername="postgresql+psycopg")
-            self._engine = sqlalchemy.create_engine(parsed, pool_pre_ping=True)
+            waits = {"connect_timeout": _CONNECT_TIMEOUT_S} if parsed.get_backend_name() == "postgresql" else {}
+            self._engine = sqlalchemy.create_engine(parsed, pool_pre_ping=True, connect_args=waits)
         except (SQLAlchemyError, ImportError) as error:
             raise DatabaseError(
                 "expected a database URL such as sqlite:///brink.db or postgresql://user:password@host/name; "
@@ -52,7 +57,8 @@ class Database:
     def exists(self) -> bool:
         """Return whether there may be anything in it: a file of SQLite that is not there is not made for a question."""
         name = self._engine.url.database
-        return self._engine.dialect.name != "sqlite" or not name or name == ":memory:" or Path(name).exists()
+        is_plain_file = self._engine.dialect.name == "sqlite" and name and not name.startswith(("file:", ":memory:"))
+        return not is_plain_file or Path(str(name)).exists()
 
     def close(self) -> None:
         """Close every connection."""
@@ -75,13 +81,18 @@ class Database:
     def _session(self, writes: bool) -> Iterator[Session]:
         try:
             self.migrate()
-            with self._engine.connect().execution_options(writes=writes) as connection, Session(connection) as session:
+            options: dict[str, Any] = {"writes": writes}
+            if not writes and self._engine.dialect.name == "postgresql":
+                options["isolation_level"] = "REPEATABLE READ"  # one state for all of a session's queries
+            with self._engine.connect().execution_options(**options) as connection, Session(connection) as session:
                 if writes:
                     _lock_writers(session.connection())
                 yield session
         except sqlalchemy.exc.IntegrityError:  # a fault of the program, not of the database
             raise
-        except (DBAPIError, OSError) as error:
+        except sqlalchemy.exc.DataError as error:
+            raise InvalidError(f"a value cannot be kept or looked for: {error.orig}") from error
+        except (DBAPIError, OSError, sqlalchemy.exc.TimeoutError, CommandError) as error:
             cause = error.orig if isinstance(error, DBAPIError) else error
             raise DatabaseError(f"the database cannot be used now: {cause}") from error
 
@@ -91,11 +102,20 @@ class Database:
             return
         config = Config()
         config.set_main_option("script_location", str(_MIGRATIONS))
+        with self._engine.connect().execution_options(writes=False) as connection:
+            # Without the writers' lock, which is needed only where there is something to do.
+            if MigrationContext.configure(connection).get_current_revision() == _newest(config):
+                self._is_migrated = True
+                return
         with self._engine.connect().execution_options(writes=True) as connection, connection.begin():
             _lock_writers(connection)
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
         self._is_migrated = True
+
+
+def _newest(config: Config) -> str | None:
+    return ScriptDirectory.from_config(config).get_current_head()
 
 
 def _lock_writers(connection: Connection) -> None:

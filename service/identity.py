@@ -19,6 +19,8 @@ def _requires(scope: Scope) -> Callable[[Request, CurrentState], Awaitable[str]]
         if access.is_stale():
             await anyio.to_thread.run_sync(access.refresh)
         if access.is_open:
+            if request.headers.get("sec-fetch-site", "none") not in {"none", "same-origin"}:
+                raise HTTPException(403, "expected no request of a page of another site, which browsers tell of.")
             return ANONYMOUS
         scheme, _, secret = request.headers.get("authorization", "").partition(" ")
         key = access.identify(secret.strip()) if scheme.lower() == "bearer" else None

@@ -15,7 +15,10 @@ from typing import Any
 
 from service.errors import InvalidError
 
-__all__ = ["Found", "read_upload"]
+__all__ = ["MAX_LABELS", "Found", "read_upload"]
+
+MAX_LABELS = 20_000
+"""Most labels of one upload: all are added in one transaction, for which every other writer waits."""
 
 
 @dataclass(frozen=True)
@@ -45,8 +48,15 @@ def read_upload(content: bytes) -> Iterator[Found]:
     """Yield every label of an upload.
 
     Raises:
-        InvalidError: it is none of the kinds that are known.
+        InvalidError: it is none of the kinds that are known, or has more than `MAX_LABELS`.
     """
+    for number, found in enumerate(_found(content), start=1):
+        if number > MAX_LABELS:
+            raise InvalidError(f"expected at most {MAX_LABELS:,} labels, came more; send several uploads.")
+        yield found
+
+
+def _found(content: bytes) -> Iterator[Found]:
     for line, row, problem in _rows(content):
         if problem is not None:
             yield Found(line, problem=problem)
@@ -55,7 +65,7 @@ def read_upload(content: bytes) -> Iterator[Found]:
             yield Found(line, **found) if found else Found(line, problem=_NOTHING)
 
 
-_NOTHING = "expected a text and a label, came a row without"
+_NOTHING = "expected `text` and `label`, came a row without"
 
 Rows = Iterator[tuple[int, Mapping[str, Any], str | None]]
 
@@ -76,13 +86,16 @@ def _rows(content: bytes) -> Rows:
 
 def _parquet_rows(content: bytes) -> Rows:
     try:
-        from pyarrow import ArrowInvalid, BufferReader, parquet
+        from pyarrow import ArrowException, BufferReader, parquet
     except ImportError:
         raise InvalidError("Parquet needs the package pyarrow; run `pip install 'brink[parquet]'`.") from None
     try:
-        rows = parquet.read_table(BufferReader(content)).to_pylist()
-    except ArrowInvalid as error:
-        raise InvalidError(f"it begins as Parquet does and is none: {error}.") from error
+        file = parquet.ParquetFile(BufferReader(content))
+        if file.metadata.num_rows > MAX_LABELS:  # before it is unpacked: a repeated value takes hardly any room
+            raise InvalidError(f"expected at most {MAX_LABELS:,} rows, came {file.metadata.num_rows:,}.")
+        rows = file.read().to_pylist()
+    except (ArrowException, OSError, ValueError) as error:
+        raise InvalidError(f"it begins as Parquet does and cannot be read: {error}.") from error
     return ((line, row, None) for line, row in enumerate(rows, start=1))
 
 
@@ -132,15 +145,12 @@ def _csv_rows(text: str) -> Rows:
                 "expected CSV with a first line of column names, JSON, JSON Lines or Parquet; came a first line "
                 f"{', '.join(names)[:100]!r}."
             )
-        rows = []
-        for values in reader:
+        for values in filter(None, reader):
             fits = len(values) == len(names)
             problem = None if fits else f"expected {len(names)} columns, came {len(values)}"
-            if values:
-                rows.append((reader.line_num, dict(zip(names, values, strict=False)), problem))
+            yield reader.line_num, dict(zip(names, values, strict=False)), problem
     except csv.Error as error:
         raise InvalidError(f"line {reader.line_num} is not CSV ({error}).") from error
-    return iter(rows)
 
 
 Fields = dict[str, Any]

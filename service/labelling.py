@@ -83,11 +83,11 @@ def _checked(found: Found, label_set: LabelSet, annotator: str, source: str | No
     if found.problem is not None or found.text is None or found.label is None:
         raise InvalidError(f"{found.problem or 'expected a text and a label'}.")
     check_text(found.text)
-    for name, value in (("text", found.text), ("annotator", found.annotator), ("source", found.source)):
-        if value is not None and "\0" in value:
-            raise InvalidError(f"expected a {name} without the character NUL, which databases do not keep.")
-        if name != "text" and value is not None and len(value) > _MAX_NAME:
-            raise InvalidError(f"expected a {name} of at most {_MAX_NAME} characters, came {len(value):,}.")
+    if "\0" in found.text:
+        raise InvalidError("expected a text without the character NUL, which databases do not keep.")
+    for name, value in (("annotator", found.annotator), ("source", found.source)):
+        if value is not None and not (value.isprintable() and len(value) <= _MAX_NAME):
+            raise InvalidError(f"expected as {name} at most {_MAX_NAME} printable characters, came {value[:50]!a}.")
     label_set.check(found.label, found.act)
     return Labelled(found.text, found.label, found.annotator or annotator, found.act, found.source or source)
 

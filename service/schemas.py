@@ -78,7 +78,17 @@ Texts = Annotated[
 ]
 
 
-class PredictRequest(BaseModel):
+class _RequestBody(BaseModel):
+    @model_validator(mode="before")
+    @classmethod
+    def _few_keys(cls, data: Any) -> Any:
+        if isinstance(data, dict) and len(data) > _MAX_KEYS:
+            known = ", ".join(cls.model_fields)
+            raise PydanticCustomError("too_many_keys", f"expected no keys but {known}, came {len(data):,} keys")
+        return data
+
+
+class PredictRequest(_RequestBody):
     """One text or several to label."""
 
     model_config = ConfigDict(
@@ -98,14 +108,6 @@ class PredictRequest(BaseModel):
         description=f"say which words carried each label; for at most {MAX_EXPLAINED} texts, and as slow as the "
         "text has words",
     )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _few_keys(cls, data: Any) -> Any:
-        if isinstance(data, dict) and len(data) > _MAX_KEYS:
-            known = ", ".join(cls.model_fields)
-            raise PydanticCustomError("too_many_keys", f"expected no keys but {known}, came {len(data):,} keys")
-        return data
 
     @model_validator(mode="after")
     def _one_of_two(self) -> Self:
@@ -232,7 +234,7 @@ class StatementsBody(BaseModel):
     next: int | None = Field(description="`after` of the next page; null on the last")
 
 
-class ChangeRequest(BaseModel):
+class ChangeRequest(_RequestBody):
     """A new label of a statement, or that its settled one is open again."""
 
     model_config = ConfigDict(extra="forbid")

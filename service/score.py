@@ -4,12 +4,14 @@ Answers go line by line into a journal beside the output, which is written from 
 at once: the output is either not there or whole, and no row is lost or doubled.
 """
 
+import fcntl
+import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, NoReturn
 
 from tqdm import tqdm
 
@@ -17,7 +19,7 @@ from model.artifact import file_digest
 from model.classifier import Classifier, Prediction
 from model.errors import UnclassifiableTextError
 from service.errors import TableError
-from service.tables import Row, batches, read_rows, scan, write_rows
+from service.tables import Row, batches, check_writable, read_rows, scan, write_rows
 
 __all__ = ["JOURNAL", "score_file"]
 
@@ -51,19 +53,43 @@ def score_file(classifier: Classifier, source: Path, out: Path, column: str = "t
     """
     if out.exists():
         raise TableError(f"{out} is there already and is not overwritten; choose another --out.")
+    check_writable(out)
     columns, count = scan(source)
     _check_columns(source, columns, column)
     journal = out.with_name(out.name + JOURNAL)
-    head = {"input": file_digest(source), "column": column, "model": classifier.manifest.version}
-    done = _resume(journal, head)
-    with tqdm(total=count, initial=done, unit=" rows", disable=quiet) as bar, journal.open("ab") as stream:
-        for chunk in batches(islice(read_rows(source), done, None), _CHUNK):
-            answers = _answers(classifier, chunk, column)
-            stream.write(b"".join(json.dumps(each).encode() + b"\n" for each in answers))
-            stream.flush()
-            os.fsync(stream.fileno())
-            bar.update(len(chunk))
-    return _finish(source, out, journal, [*columns, *_added(classifier.labels)])
+    head = {"input": file_digest(source), "column": column, "model": _identity(classifier)}
+    with journal.open("a+b") as stream:
+        _lock(stream, journal)
+        done = _resume(stream, journal, head)
+        with tqdm(total=count, initial=done, unit=" rows", disable=quiet) as bar:
+            _label(classifier, source, column, done, stream, bar)
+        return _finish(source, out, journal, [*columns, *_added(classifier.labels)])
+
+
+def _identity(classifier: Classifier) -> str:
+    """Return what tells a model from every other: two of one day may have the same version's name."""
+    told = [classifier.manifest.version, classifier.manifest.files, classifier.manifest.temperature]
+    return hashlib.sha256(json.dumps(told).encode()).hexdigest()
+
+
+def _lock(stream: BinaryIO, journal: Path) -> None:
+    try:
+        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)  # until the file is closed, or the process ends
+    except OSError:
+        raise TableError(
+            f"{journal} is being written by another process; wait for it, or choose another --out."
+        ) from None
+
+
+def _label(
+    classifier: Classifier, source: Path, column: str, done: int, stream: BinaryIO, bar: "tqdm[NoReturn]"
+) -> None:
+    for chunk in batches(islice(read_rows(source), done, None), _CHUNK):
+        answers = _answers(classifier, chunk, column)
+        stream.write(b"".join(json.dumps(each).encode() + b"\n" for each in answers))
+        stream.flush()
+        os.fsync(stream.fileno())
+        bar.update(len(chunk))
 
 
 def _check_columns(source: Path, columns: Sequence[str], column: str) -> None:
@@ -81,22 +107,25 @@ def _added(labels: Sequence[str]) -> list[str]:
     return [_PREFIX + name for name in names]
 
 
-def _resume(journal: Path, head: Mapping[str, str]) -> int:
-    """Return how many rows a journal holds, and make one where there is none; cut off a line that was not ended."""
+def _resume(stream: BinaryIO, journal: Path, head: Mapping[str, str]) -> int:
+    """Return how many rows a journal holds, begin it where it is new, and cut off a line that was not ended."""
     first = json.dumps(head).encode() + b"\n"
-    if not journal.exists():
-        journal.write_bytes(first)
+    stream.seek(0)
+    came = stream.readline()
+    if came != first and not (first.startswith(came) and not came.endswith(b"\n")):
+        raise TableError(
+            f"{journal} is of another input, column or model; delete it to begin anew, or choose another --out."
+        )
+    rows, end = 0, len(first)
+    if came != first:  # empty, or killed within its first line
+        stream.truncate(0)
+        stream.write(first)
+        stream.flush()
         return 0
-    with journal.open("r+b") as stream:
-        if stream.readline() != first:
-            raise TableError(
-                f"{journal} is of another input, column or model; delete it to begin anew, or choose another --out."
-            )
-        rows, end = 0, stream.tell()
-        for line in stream:
-            if line.endswith(b"\n"):
-                rows, end = rows + 1, end + len(line)
-        stream.truncate(end)
+    for line in stream:
+        if line.endswith(b"\n"):
+            rows, end = rows + 1, end + len(line)
+    stream.truncate(end)
     return rows
 
 
@@ -134,7 +163,7 @@ def _answer(said: Prediction | UnclassifiableTextError) -> dict[str, Any]:
 def _finish(source: Path, out: Path, journal: Path, columns: Sequence[str]) -> int:
     """Write the output from input and journal, put it in place and remove the journal; return the rows with errors."""
     # The ending stays the last part of the name: it says what kind of file to write.
-    unfinished = out.with_name(f"{out.stem}.part{out.suffix}")
+    unfinished = journal.with_name(f"{journal.name}{out.suffix}")
     errors = 0
 
     def labelled() -> Iterator[dict[str, Any]]:

@@ -6,7 +6,7 @@ from fastapi import Depends, Request
 
 from model.classifier import Classifier, Prediction
 from model.errors import UnclassifiableTextError
-from service.access import Access, Keys, is_loopback
+from service.access import Access, Keys
 from service.batching import Batcher
 from service.database import Database
 from service.errors import NotReadyError
@@ -28,7 +28,7 @@ class State:
         self.settings = settings
         self.metrics = metrics
         self.store = Store(database)
-        self.access = Access(Keys(database), settings.allow_anonymous or is_loopback(settings.host))
+        self.access = Access(Keys(database))
         self._classifier: Classifier | None = None
         self._batcher: Batcher[Answer] | None = None
 

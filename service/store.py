@@ -3,6 +3,7 @@
 Knows nothing of HTTP and of files. Each method is one transaction.
 """
 
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -237,12 +238,13 @@ def _add_row(session: Session, row: Labelled, who: str, known: dict[str, Stateme
         said = next((each for each in record.labels if each.annotator == row.annotator), None)
         if said is not None and (said.label, said.act) == (row.label, row.act or said.act):
             return Outcome("duplicate", record.id, f"{row.annotator} has said {row.label} of this text already.")
-        if said is not None:
+        if said is not None and not (said.label == row.label and said.act is None):  # a first act contradicts nothing
             before_said = said.label if said.label != row.label else f"{said.label} ({said.act})"
             return Outcome(
                 "conflicting",
                 record.id,
-                f"{row.annotator} has said {before_said} of this text; PATCH /v1/statements/{record.id} corrects it.",
+                f"{row.annotator} has said {before_said} of this text; PATCH /v1/statements/{record.id} with "
+                f'"annotator": {json.dumps(row.annotator)} corrects it.',
             )
         before = _shown(record)
     _label_of(record, row.annotator, row.label, row.act)

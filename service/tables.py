@@ -12,7 +12,7 @@ from typing import Any
 
 from service.errors import TableError
 
-__all__ = ["KINDS", "Row", "batches", "read_rows", "scan", "write_rows"]
+__all__ = ["KINDS", "Row", "batches", "check_writable", "read_rows", "scan", "write_rows"]
 
 _BATCH = 1024
 
@@ -99,7 +99,7 @@ def _read_jsonl(path: Path) -> Iterator[Row]:
 
 def _read_parquet(path: Path) -> Iterator[Row]:
     parquet = _parquet()
-    from pyarrow import ArrowInvalid
+    from pyarrow import ArrowException
 
     try:
         number = 0
@@ -107,7 +107,7 @@ def _read_parquet(path: Path) -> Iterator[Row]:
             for fields in batch.to_pylist():
                 number += 1
                 yield Row(number, fields)
-    except ArrowInvalid as error:
+    except (ArrowException, ValueError) as error:
         raise TableError(f"{path} is no Parquet file: {error}.") from error
 
 
@@ -129,6 +129,14 @@ def scan(path: Path) -> tuple[list[str], int]:
     return list(columns), count
 
 
+def check_writable(path: Path) -> None:
+    """Raise `TableError` where a file of that name cannot be written: before hours of work, not after."""
+    if _kind(path) == ".parquet":
+        _parquet()
+    if not path.parent.is_dir():
+        raise TableError(f"{path} cannot be written: there is no folder {path.parent}.")
+
+
 def write_rows(path: Path, rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> None:
     """Write rows to a new file a few at a time; what `columns` does not name is left out of all but JSON Lines.
 
@@ -145,7 +153,8 @@ Write = Callable[[list[Mapping[str, Any]]], None]
 
 @contextmanager
 def _csv_writer(path: Path, columns: Sequence[str]) -> Iterator[Write]:
-    with path.open("w", encoding="utf-8", newline="") as stream:
+    # What is no Unicode, as JSON may hold it, is written as its escape: one such row is no reason to lose the others.
+    with path.open("w", encoding="utf-8", errors="backslashreplace", newline="") as stream:
         writer = csv.DictWriter(stream, columns, extrasaction="ignore")
         writer.writeheader()
 

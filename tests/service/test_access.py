@@ -152,22 +152,33 @@ def test_key_made_or_revoked_counts_while_the_service_runs(
 
 
 def test_keys_that_are_known_hold_while_the_database_is_away(keys: Keys, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(service.access, "_REFRESH_S", -1.0)
     secret = keys.create("kim", ["predict"])
-    access = Access(keys, may_be_open=False)
+    access = Access(keys)
     access.refresh()
 
     def away() -> None:
         raise DatabaseError("away")
 
-    monkeypatch.setattr(keys, "all", away)
+    with monkeypatch.context() as patch:
+        patch.setattr(keys, "all", away)
+        access.refresh()
+        assert access.identify(secret) is not None
+        assert not access.is_open
+        with pytest.raises(DatabaseError):  # nobody is let in by a service that never could ask
+            Access(keys).refresh()
+    monkeypatch.setattr(keys, "all", list)  # the file was moved away: as if there never had been a key
     access.refresh()
-    assert access.identify(secret) is not None
     assert not access.is_open
-    with pytest.raises(DatabaseError):
-        Access(keys, may_be_open=False).refresh()
-    fresh = Access(keys, may_be_open=True)
-    fresh.refresh()
-    assert fresh.is_open
+    assert access.identify(secret) is not None
+
+
+def test_page_of_another_site_cannot_use_a_service_that_is_open(client: TestClient) -> None:
+    for site, status in (("cross-site", 403), ("same-site", 403), ("same-origin", 200), ("none", 200)):
+        response = client.post(
+            "/v1/statements", json={"text": f"{site}.", "label": "none"}, headers={"sec-fetch-site": site}
+        )
+        assert response.status_code == status
 
 
 @pytest.mark.parametrize(

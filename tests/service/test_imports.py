@@ -169,7 +169,7 @@ def test_task_of_several_annotators_gives_a_label_each() -> None:
 def test_row_without_a_label_is_a_problem_of_its_own(row: dict[str, Any]) -> None:
     before, bad, after = read_upload(lines(PLAIN[0], row, PLAIN[1]))
     assert (before.text, after.text) == (TEXTS[0], TEXTS[1])
-    assert (bad.line, bad.problem) == (2, "expected a text and a label, came a row without")
+    assert (bad.line, bad.problem) == (2, "expected `text` and `label`, came a row without")
 
 
 def test_long_text_is_its_rows_fault_alone() -> None:
@@ -192,7 +192,7 @@ def test_row_of_csv_with_other_columns_is_a_problem_of_its_own() -> None:
     ("content", "reason"),
     [
         (b"\xff\xfe\x00", "expected UTF-8 or Parquet: byte 0 is neither"),
-        (b"PAR1 and no more", "it begins as Parquet does and is none"),
+        (b"PAR1 and no more", "it begins as Parquet does and cannot be read"),
         (b"[1, 2", "it begins as a JSON array does and is none"),
         (b"[" * 100_000, "it begins as a JSON array does and is none"),
         (b"one word", "expected CSV with a first line of column names, JSON, JSON Lines or Parquet; came"),

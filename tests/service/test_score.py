@@ -1,3 +1,4 @@
+import fcntl
 import json
 import os
 import signal
@@ -112,6 +113,33 @@ def test_journal_of_something_else_is_refused_and_kept(
     with pytest.raises(TableError, match="is of another input, column or model; delete it to begin anew"):
         _score(classifier, source, tmp_path / "out.csv")
     assert journal.read_bytes() == before
+
+
+def test_two_processes_do_not_write_one_journal(classifier: FakeClassifier, source: Path, tmp_path: Path) -> None:
+    with (tmp_path / f"out.csv{JOURNAL}").open("a+b") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        with pytest.raises(TableError, match="is being written by another process"):
+            _score(classifier, source, tmp_path / "out.csv")
+
+
+def test_journal_that_was_killed_within_its_first_line_is_begun_anew(
+    classifier: FakeClassifier, source: Path, tmp_path: Path
+) -> None:
+    (tmp_path / f"out.csv{JOURNAL}").write_bytes(b'{"input": "')
+    assert _score(classifier, source, tmp_path / "out.csv") == 0
+
+
+@pytest.mark.parametrize("name", ["out.part.csv", "in.csv", "out.txt", "none/out.csv"])
+def test_output_that_cannot_be_or_is_another_file_costs_nothing(
+    classifier: FakeClassifier, source: Path, tmp_path: Path, name: str
+) -> None:
+    (tmp_path / "out.part.csv").write_bytes(source.read_bytes())
+    before = source.read_bytes()
+    with pytest.raises(TableError):
+        _score(classifier, source, tmp_path / name)
+    assert classifier.seen == []
+    _score(classifier, tmp_path / "out.part.csv", tmp_path / "out.csv")
+    assert (tmp_path / "out.part.csv").read_bytes() == source.read_bytes() == before
 
 
 def test_output_that_is_there_is_not_overwritten(classifier: FakeClassifier, source: Path, tmp_path: Path) -> None:

@@ -65,8 +65,8 @@ def test_answer_says_what_became_of_each_row(client: TestClient) -> None:
             "expected a text, came an empty one or only white space.",
             "expected at most 20,000 characters, came 20,001; split the text.",
             "expected a text without the character NUL, which databases do not keep.",
-            "expected a annotator of at most 200 characters, came 201.",
-            "expected a text and a label, came a row without.",
+            "expected as annotator at most 200 printable characters, came",
+            "expected `text` and `label`, came a row without.",
         ],
         strict=True,
     ):
@@ -88,6 +88,31 @@ def test_file_is_added_as_it_is_and_the_same_again_adds_nothing(client: TestClie
         assert {name: answer[name] for name in expected} == expected
     first = client.get(STATEMENTS, params={"limit": 1}).json()["statements"][0]
     assert (first["labels"][0]["annotator"], first["source"]) == ("kim", "desk")
+
+
+@pytest.mark.parametrize("annotator", ["\ud800", "a\0b", "a\nb"])
+def test_name_that_no_database_keeps_costs_its_row_alone(client: TestClient, annotator: str) -> None:
+    rows = [{"text": "A.", "label": "none", "annotator": annotator}, {"text": "B.", "label": "none"}]
+    answer = client.post(STATEMENTS, content=json.dumps(rows).encode()).json()
+    assert [row["status"] for row in answer["rows"]] == ["rejected", "accepted"]
+
+
+@pytest.mark.parametrize("query", [{"annotator": "a\0b"}, {"contains": "\0"}, {"source": "\0"}])
+def test_nul_in_a_query_is_no_fault_of_the_database(client: TestClient, query: dict[str, str]) -> None:
+    assert client.get(STATEMENTS, params=query).status_code in {200, 422}
+    id_of(client, "A.")
+    assert client.get(f"{STATEMENTS}/%00").status_code in {404, 422}
+
+
+def test_upload_of_more_labels_than_one_transaction_takes_is_refused(client: TestClient) -> None:
+    body = b"text,label\n" + b"A.,none\n" * 20_001
+    assert "at most 20,000 labels" in assert_problem(client.post(STATEMENTS, content=body), 422)["detail"]
+
+
+def test_act_may_come_later(client: TestClient) -> None:
+    id_ = id_of(client, "A.", "none")
+    assert id_of(client, "A.", "none", act="report") == id_
+    assert client.get(f"{STATEMENTS}/{id_}").json()["act"] == "report"
 
 
 @pytest.mark.parametrize("content", [b"", b" \n", b"\xff\xfe", b"one word", b"[1,"])

@@ -72,7 +72,8 @@ def test_conflict_leaves_what_was_said(store: Store) -> None:
     store.add([said("A.", "none")], "kim")
     (outcome,) = store.add([said("A.", "deterrent")], "kim")
     assert outcome.status == "conflicting"
-    assert outcome.reason == f"ann has said none of this text; PATCH /v1/statements/{outcome.id} corrects it."
+    corrects = f'PATCH /v1/statements/{outcome.id} with "annotator": "ann" corrects it.'
+    assert outcome.reason == f"ann has said none of this text; {corrects}"
     assert store.get(outcome.id).label == "none"
 
 
