@@ -8,7 +8,7 @@ statement is never trained on.
 
 import hashlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -81,7 +81,7 @@ def split_statements(
         CorpusError: the same text has two labels, or a part would be left without statements.
     """
     known = known or {}
-    kept = _without_repeats(sorted(statements, key=lambda each: each.id))
+    kept = _without_repeats(statements, known)
     keys = _keys(kept)
     parts_of_key = _parts_of_keys(kept, keys, known)
     parts: dict[str, list[Statement]] = {part: [] for part in PARTS}
@@ -123,7 +123,7 @@ def assign_splits(statements: Sequence[Statement], known: Mapping[str, str], fol
     Raises:
         CorpusError: the same text has two labels.
     """
-    kept = _without_repeats(sorted(statements, key=lambda each: each.id))
+    kept = _without_repeats(statements, known)
     keys = _keys(kept)
     parts_of_key = _parts_of_keys(kept, keys, known)
     fresh = [index for index, key in enumerate(keys) if key not in parts_of_key]
@@ -148,16 +148,17 @@ def _merge_rare(strata: Sequence[str], folds: int) -> list[str]:
     return [name if counts[name] >= folds else name.rpartition("/")[2] for name in strata]
 
 
-def _without_repeats(statements: Sequence[Statement]) -> list[Statement]:
+def _without_repeats(statements: Iterable[Statement], known: Mapping[str, str]) -> list[Statement]:
+    """Return each text once, by id; of repeats the one whose part is known, so that no tested text moves to training."""
     first: dict[str, Statement] = {}
-    for statement in statements:
+    for statement in sorted(statements, key=lambda each: (each.id not in known, each.id)):
         earlier = first.setdefault(normalise_text(statement.text), statement)
         if earlier.label != statement.label:
             raise CorpusError(
                 f"{earlier.id!r} and {statement.id!r} are the same text with the labels {earlier.label} and "
                 f"{statement.label}; keep one."
             )
-    return list(first.values())
+    return sorted(first.values(), key=lambda each: each.id)
 
 
 def _keys(statements: Sequence[Statement]) -> list[str]:

@@ -209,3 +209,10 @@ def test_id_in_two_split_files_is_refused(tmp_path: Path) -> None:
 def test_missing_split_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(CorpusError, match=r"no file .*train\.txt: expected train\.txt, validation\.txt and test\.txt"):
         read_splits(tmp_path)
+
+
+def test_repeat_of_a_tested_text_does_not_move_it_to_training() -> None:
+    known = {each.id: PARTS[index % 3] for index, each in enumerate(STATEMENTS)}
+    repeats = [replace(each, id=f"0{each.id}") for each in STATEMENTS[:30]]  # ids that sort before
+    part_of = _part_of(split_statements([*repeats, *STATEMENTS], 0.1, 0.1, known))
+    assert part_of == known
