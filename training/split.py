@@ -149,7 +149,7 @@ def _merge_rare(strata: Sequence[str], folds: int) -> list[str]:
 
 
 def _without_repeats(statements: Iterable[Statement], known: Mapping[str, str]) -> list[Statement]:
-    """Return each text once, by id; of repeats the one whose part is known, so that no tested text moves to training."""
+    """Return each text once, by id; of repeats the one whose part is known: no tested text moves to training."""
     first: dict[str, Statement] = {}
     for statement in sorted(statements, key=lambda each: (each.id not in known, each.id)):
         earlier = first.setdefault(normalise_text(statement.text), statement)
