@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
 from typing import Any
 
@@ -91,20 +91,11 @@ async def _not_ready(_: Request, error: Exception) -> Response:
     return problem(503, str(error), {"Retry-After": str(_NOT_READY_RETRY_S)})
 
 
-async def _missing(_: Request, error: Exception) -> Response:
-    return problem(404, str(error))
+def _with_status(status: int) -> Callable[[Request, Exception], Awaitable[Response]]:
+    async def answer(_: Request, error: Exception) -> Response:
+        return problem(status, str(error))
 
-
-async def _conflict(_: Request, error: Exception) -> Response:
-    return problem(409, str(error))
-
-
-async def _unfit(_: Request, error: Exception) -> Response:
-    return problem(422, str(error))
-
-
-async def _deadline(_: Request, error: Exception) -> Response:
-    return problem(504, str(error))
+    return answer
 
 
 async def _disconnected(_: Request, __: Exception) -> Response:
@@ -117,10 +108,10 @@ _HANDLERS = {
     OverloadedError: _overloaded,
     NotReadyError: _not_ready,
     DatabaseError: _not_ready,
-    MissingError: _missing,
-    ConflictError: _conflict,
-    InvalidError: _unfit,
-    DeadlineError: _deadline,
+    MissingError: _with_status(404),
+    ConflictError: _with_status(409),
+    InvalidError: _with_status(422),
+    DeadlineError: _with_status(504),
     ClientDisconnect: _disconnected,
 }
 
