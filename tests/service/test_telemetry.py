@@ -18,7 +18,7 @@ def test_request_is_one_json_line_with_its_id(client: TestClient, log: Log) -> N
     log.configure()
     request_id = uuid4().hex
     client.post(PREDICT, json={"texts": ["a", "b"]}, headers={"X-Request-ID": request_id})
-    [line] = log.lines()
+    [line] = log.lines("request")  # a library may speak up as well, of what an earlier test left to be collected
     assert line.pop("duration_ms") >= 0
     assert line.pop("timestamp").endswith("Z")
     assert line == {
@@ -34,7 +34,7 @@ def test_request_is_one_json_line_with_its_id(client: TestClient, log: Log) -> N
 def test_requests_have_lines_and_ids_of_their_own(client: TestClient, log: Log) -> None:
     log.configure()
     ids = [client.get(path).headers["x-request-id"] for path in ("/healthz", "/nope", "/healthz")]
-    assert [(line["request_id"], line["status"]) for line in log.lines()] == list(
+    assert [(line["request_id"], line["status"]) for line in log.lines("request")] == list(
         zip(ids, [200, 404, 200], strict=True)
     )
 
@@ -59,7 +59,8 @@ def test_nothing_of_the_texts_is_logged(
 def test_path_cannot_forge_a_line(client: TestClient, log: Log) -> None:
     log.configure()
     client.get("/a%0A%7B%22event%22:%22forged%22%7D")
-    [line] = log.lines()
+    assert "forged" not in {line["event"] for line in log.lines()}
+    [line] = log.lines("request")
     assert (line["event"], line["path"]) == ("request", '/a\n{"event":"forged"}')
 
 
