@@ -36,6 +36,7 @@ class FitConfig:
             statements alike, 1 gives every label the same total weight.
         label_cap: most statements of one label in an epoch, drawn anew for each; 0 takes them all.
         act_weight: how much the loss of the act beneath the label counts beside that of the label.
+        teacher_weight: share of the loss that is the distance to the answers of a teacher, where there is one.
         frozen_layers: how many of the encoder's lowest layers, and its embeddings, stay as they were pretrained.
             Their outputs are computed once, so that half the layers frozen is half the time; 0 trains everything.
         max_tokens: tokens in one window, the two special ones included.
@@ -62,6 +63,7 @@ class FitConfig:
     class_weight_power: float = 0.5
     label_cap: int = 0
     act_weight: float = 0.5
+    teacher_weight: float = 0.7
     frozen_layers: int = 0
     max_tokens: int = 256
     window_overlap_tokens: int = 32
@@ -90,6 +92,7 @@ class FitConfig:
             "a label_cap of 0 or more": self.label_cap >= 0,
             "frozen_layers of 0 or more": self.frozen_layers >= 0,
             "an act_weight of 0 or more": 0 <= self.act_weight < math.inf,
+            "a teacher_weight from 0 to 1": 0 <= self.teacher_weight <= 1,
             # Two of a window's tokens are special, and each window must get past the one before it.
             "window_overlap_tokens from 0 to max_tokens - 3": 0 <= self.window_overlap_tokens < self.max_tokens - 2,
             "shares above 0 that leave some for training": (

@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Never
@@ -52,15 +52,23 @@ def length_grouped_batches(lengths: Sequence[int], batch_size: int, seed: int) -
     return [batches[index] for index in torch.randperm(len(batches), generator=generator).tolist()]
 
 
-def finetune(network: MeanPoolClassifier, tokens: Dataset, config: FitConfig, folder: Path, run: str) -> list[float]:
+def finetune(
+    network: MeanPoolClassifier,
+    tokens: Dataset,
+    config: FitConfig,
+    folder: Path,
+    run: str,
+    taught: Tensor | None = None,
+) -> list[float]:
     """Fit `network` in place, going on from the checkpoint of `run` in `folder` if there is one.
 
     Args:
         network: with a fresh head.
-        tokens: rows of `input_ids` (unpadded), `label` (index) and `act` (index of an output, or -1).
+        tokens: rows of `input_ids` (unpadded), `label` (index, or -1) and `act` (index of an output, or -1).
         config: of the run.
         folder: for checkpoints.
         run: identity of the run.
+        taught: a teacher's probabilities of the outputs for every row, shape (rows, outputs); None without one.
 
     Returns:
         The loss of every step that this call has taken, in nats.
@@ -70,7 +78,7 @@ def finetune(network: MeanPoolClassifier, tokens: Dataset, config: FitConfig, fo
     network.train()
     frozen = FrozenLayers(network, config.frozen_layers) if config.frozen_layers else None
     with frozen.upper_layers_only() if frozen else nullcontext():
-        losses = _fit(network, tokens, config, folder, run, device, frozen)
+        losses = _fit(network, tokens, config, folder, run, device, frozen, taught)
     network.train(False)
     return losses
 
@@ -83,6 +91,7 @@ def _fit(
     run: str,
     device: torch.device,
     frozen: FrozenLayers | None,
+    taught: Tensor | None,
 ) -> list[float]:
     optimizer = _optimizer(network, config)
     gold = list(tokens["label"])
@@ -99,7 +108,9 @@ def _fit(
             input_ids, mask = _pad(batch["input_ids"], device)
             with frozen.answering(steps[step], input_ids, mask) if frozen else nullcontext(), _autocast(device):
                 outputs = network(input_ids, mask)
-            losses.append(_take_step(network, optimizer, loss_of(outputs, batch["label"], batch["act"])))
+            answers = None if taught is None else taught[steps[step]].to(device)
+            loss = loss_of(outputs, batch["label"], batch["act"], answers)
+            losses.append(_take_step(network, optimizer, loss))
             bar.set_postfix(loss=f"{sum(losses[-50:]) / len(losses[-50:]):.3f}", refresh=False)
             bar.update(len(steps[step]))
             if time.monotonic() - saved_at >= config.checkpoint_every_s:
@@ -120,12 +131,15 @@ def _steps(token_ids: Sequence[Sequence[int]], gold: Sequence[int], config: FitC
 
 
 def capped(gold: Sequence[int], cap: int, seed: int) -> list[int]:
-    """Return the rows of an epoch, ascending: all of a label's, or `cap` that `seed` draws; a cap of 0 is none."""
+    """Return the rows of an epoch, ascending: all of a label's, or `cap` that `seed` draws; a cap of 0 is none.
+
+    Rows without a label, -1, are all taken.
+    """
     generator = torch.Generator().manual_seed(seed)
     kept: list[int] = []
     for label in sorted(set(gold)):
         rows = [row for row, each in enumerate(gold) if each == label]
-        drawn = torch.randperm(len(rows), generator=generator)[: cap or None].tolist()
+        drawn = torch.randperm(len(rows), generator=generator)[: (cap if label >= 0 else 0) or None].tolist()
         kept += [rows[index] for index in drawn]
     return sorted(kept)
 
@@ -160,18 +174,28 @@ def _set_learning_rate(optimizer: torch.optim.Optimizer, progress: float, warmup
 
 
 class _Loss:
-    """What a batch is fitted to: its labels, and beneath them its acts where somebody has said which."""
+    """What a batch is fitted to: its labels, beneath them its acts where somebody has said which, and a teacher."""
 
     def __init__(self, gold: Sequence[int], labels: int, config: FitConfig, device: torch.device) -> None:
         weights = _class_weights(gold, labels, config.label_cap, config.class_weight_power)
         self._of_label = nn.CrossEntropyLoss(weights.to(device), label_smoothing=config.label_smoothing)
-        self._act_weight = config.act_weight
+        self._act_weight, self._teacher_weight = config.act_weight, config.teacher_weight
 
-    def __call__(self, outputs: Outputs, labels: Sequence[int], acts: Sequence[int]) -> Tensor:
+    def __call__(
+        self, outputs: Outputs, labels: Sequence[int], acts: Sequence[int], taught: Tensor | None = None
+    ) -> Tensor:
         logits, act_logits = outputs.logits.float(), outputs.act_logits.float()
-        label = torch.tensor(labels, device=logits.device)
+        label, act = (torch.tensor(values, device=logits.device) for values in (labels, acts))
+        if taught is None:
+            return self._of_gold(logits, act_logits, label, act)
+        distance = nn.functional.kl_div(act_logits.log_softmax(dim=1), taught, reduction="batchmean")
+        if not (read := label >= 0).any():
+            return distance
+        gold = self._of_gold(logits[read], act_logits[read], label[read], act[read])
+        return self._teacher_weight * distance + (1 - self._teacher_weight) * gold
+
+    def _of_gold(self, logits: Tensor, act_logits: Tensor, label: Tensor, act: Tensor) -> Tensor:
         loss: Tensor = self._of_label(logits, label)
-        act = torch.tensor(acts, device=logits.device)
         known = act >= 0
         if self._act_weight and known.any():
             # The log of the probability of the act given the label: both logits are relative to the same sum.
@@ -182,7 +206,8 @@ class _Loss:
 
 def _class_weights(gold: Sequence[int], labels: int, cap: int, power: float) -> Tensor:
     """Return one weight a label, count in an epoch to the minus `power`, scaled so that statements' mean is 1."""
-    counts = torch.bincount(torch.tensor(gold), minlength=labels).clamp(min=1, max=cap or None).float()
+    read = torch.tensor(gold)
+    counts = torch.bincount(read[read >= 0], minlength=labels).clamp(min=1, max=cap or None).float()
     weights = counts**-power
     return weights * counts.sum() / (weights * counts).sum()
 
@@ -206,11 +231,28 @@ def _pad(token_ids: Sequence[Sequence[int]], device: torch.device) -> tuple[Tens
 @torch.inference_mode()
 def predict_logits(network: MeanPoolClassifier, token_ids: Sequence[Sequence[int]], batch_size: int = 32) -> Tensor:
     """Return float32 logits of unpadded token ids, shape (texts, labels), in their order, on the processor."""
+    logits = torch.empty(len(token_ids), network.labels)
+    for batch, outputs in _answered(network, token_ids, batch_size):
+        logits[batch] = outputs.logits.float().cpu()
+    return logits
+
+
+@torch.inference_mode()
+def predict_act_logits(network: MeanPoolClassifier, token_ids: Sequence[Sequence[int]], batch_size: int = 32) -> Tensor:
+    """Return logits of the acts as `predict_logits` does those of the labels, in the arithmetic that trains."""
+    logits = torch.empty(len(token_ids), sum(network.widths))
+    with _autocast(next(network.parameters()).device):
+        for batch, outputs in _answered(network, token_ids, batch_size):
+            logits[batch] = outputs.act_logits.float().cpu()
+    return logits
+
+
+def _answered(
+    network: MeanPoolClassifier, token_ids: Sequence[Sequence[int]], batch_size: int
+) -> Iterator[tuple[list[int], Outputs]]:
     network.train(False)
     device = next(network.parameters()).device
-    logits = torch.empty(len(token_ids), network.labels)
     by_length = sorted(range(len(token_ids)), key=lambda index: len(token_ids[index]))
     for start in range(0, len(by_length), batch_size):
         batch = by_length[start : start + batch_size]
-        logits[batch] = network(*_pad([token_ids[index] for index in batch], device)).logits.float().cpu()
-    return logits
+        yield batch, network(*_pad([token_ids[index] for index in batch], device))

@@ -48,21 +48,26 @@ def load_encoder(
 
 
 def tokenise(
-    statements: Sequence[Statement], tokenizer: PreTrainedTokenizerBase, config: FitConfig, acts: Acts
+    statements: Sequence[Statement],
+    tokenizer: PreTrainedTokenizerBase,
+    config: FitConfig,
+    acts: Acts,
+    unlabelled: Sequence[str] = (),
 ) -> Dataset:
-    """Return one row a statement.
+    """Return one row a statement, and after them one for each unlabelled text, its label and act -1.
 
     Its columns are `input_ids`, unpadded and cut to one window, `label`, the index in the label set, and `act`, the
     index among the network's outputs, -1 where nobody has said.
     """
-    texts = [each.text for each in statements]
+    texts = [*(each.text for each in statements), *unlabelled]
+    nothing = [-1] * len(unlabelled)
     ids = tokenizer(texts, truncation=True, max_length=config.max_tokens)["input_ids"]
     outputs = [(label, act) for label in config.labels for act in acts.get(label) or (None,)]
     place = {output: index for index, output in enumerate(outputs) if output[1] is not None}
     return Dataset.from_dict(
         {
             "input_ids": ids,
-            "label": gold_indices(statements, config.labels),
-            "act": [place.get((each.label, each.act), -1) for each in statements],
+            "label": [*gold_indices(statements, config.labels).tolist(), *nothing],
+            "act": [*(place.get((each.label, each.act), -1) for each in statements), *nothing],
         }
     )

@@ -18,8 +18,8 @@ from tests.tiny import build_base, tiny_rows
 from training.errors import ParityError
 from training.export import WEIGHTS, check_parity, export_network
 from training.finetune import predict_logits
-from training.fit import TRANSFORMER
 from training.network import MeanPoolClassifier
+from training.teacher import TRANSFORMER
 
 
 def _probabilities(of_first: list[float]) -> np.ndarray:

@@ -22,7 +22,7 @@ __all__ = ["OPTIONS", "add_config_options", "add_version_commands", "config_from
 
 OPTIONS = (
     "base", "seed", "epochs", "batch_size", "learning_rate", "class_weight_power", "label_cap", "act_weight",
-    "frozen_layers", "checkpoint_every_s",
+    "frozen_layers", "teacher_weight", "checkpoint_every_s",
 )  # fmt: skip
 """Fields of `FitConfig` that the command line sets."""
 
@@ -34,6 +34,8 @@ def add_version_commands(commands: "argparse._SubParsersAction[argparse.Argument
     fit.add_argument("--out", type=Path, required=True, help="folder to write; run again to go on after a kill")
     fit.add_argument("--splits", type=Path, help="folder of split files; what they do not name is split by hash")
     fit.add_argument("--labels", nargs="+", help="the label set, in the order of the outputs")
+    fit.add_argument("--teacher", type=Path, nargs="+", default=[], help="folders that `fit` wrote, to learn from")
+    fit.add_argument("--unlabelled", type=Path, nargs="+", default=[], help="texts that only the teachers answer")
     fit.add_argument("--version", help="name of the version; today's date by default")
     add_config_options(fit)
     fit.set_defaults(run=_fit)
@@ -75,7 +77,9 @@ def _fit(options: argparse.Namespace) -> int:
     config = config_from(options)
     if options.labels:
         config = replace(config, labels=tuple(options.labels))
-    manifest = fit(config, options.data, options.out, options.version, options.splits)
+    manifest = fit(
+        config, options.data, options.out, options.version, options.splits, options.teacher, options.unlabelled
+    )
     print(f"version {manifest.version} in {options.out}\n\n{table(manifest.metrics)}")
     if absent := manifest.data["absent"]:
         print(f"\n{absent:,} statements that {options.splits} names were not in --data: this version did without them.")
@@ -118,7 +122,8 @@ def _learnt_from(folder: Path) -> set[str]:
 
 
 def _release(options: argparse.Namespace) -> int:
-    from training.fit import CARD, TRANSFORMER  # see _fit
+    from training.fit import CARD  # see _fit
+    from training.teacher import TRANSFORMER
 
     manifest = read_manifest(options.model)
     verify_files(options.model, manifest)
