@@ -16,7 +16,7 @@ from typing import Any, Literal
 import torch
 from sklearn.metrics import f1_score
 
-from training.base import locate_base
+from training.base import BaseWeights, locate_base
 from training.config import FitConfig
 from training.corpus import Statement, fingerprint, json_rows
 from training.errors import CorpusError
@@ -44,8 +44,9 @@ def sample(statements: Sequence[Statement], origin: Origin, size: int | None) ->
 
 
 def read_curve(path: Path) -> list[dict[str, Any]]:
-    """Return the points that stand in a file, or none where there is no file."""
-    return [row for _, row in json_rows([path])] if path.exists() and path.stat().st_size else []
+    """Return the points that stand in a file, the last of each origin, size, base and seed; none without a file."""
+    rows = (row for _, row in json_rows([path])) if path.exists() and path.stat().st_size else ()
+    return list({(row["origin"], row["size"], row["base"], row["seed"]): row for row in rows}.values())
 
 
 def learning_curve(
@@ -63,15 +64,17 @@ def learning_curve(
         points: origin and size of each sample; None for all there is.
         measured: further sets to measure on, by name.
         path: file of points, one JSON object a line: `origin`, `size`, `seed`, `base`, `macro_f1` by set, and `run`,
-            which tells the sample and the settings: where either has changed, a point is computed anew.
+            which tells sample, settings and measured sets: where any has changed, a point is computed anew.
     """
+    base = locate_base(config.base)
     done = {row["run"] for row in read_curve(path)}
+    sets = {"validation": split.validation, **measured}
     for origin, size in points:
         chosen = sample(split.train, origin, size)
-        run = hashlib.sha256(json.dumps([asdict(config), origin, fingerprint(chosen)]).encode()).hexdigest()
+        run = _identity(config, base, [origin, *_digests(chosen), *([name, *_digests(sets[name])] for name in sets)])
         if run not in done:
-            scores = _scores(config, chosen, {"validation": split.validation, **measured}, run)
-            row: dict[str, Any] = {"origin": origin, "size": len(chosen), "seed": config.seed, "base": config.base}
+            scores = _scores(config, base, chosen, sets, run)
+            row: dict[str, Any] = {"origin": origin, "size": len(chosen), "seed": config.seed, "base": base.name}
             row |= {"macro_f1": scores, "run": run}
             path.parent.mkdir(parents=True, exist_ok=True)
             with path.open("a", encoding="utf-8") as file:
@@ -79,12 +82,27 @@ def learning_curve(
             yield row
 
 
+def _identity(config: FitConfig, base: BaseWeights, rest: Sequence[Any]) -> str:
+    # The weights, not where they lie on one machine.
+    settings = asdict(config) | {"base": base.sha256 or base.name}
+    return hashlib.sha256(json.dumps([settings, *rest]).encode()).hexdigest()
+
+
+def _digests(statements: Sequence[Statement]) -> list[str]:
+    acts = sorted((each.id, each.act) for each in statements if each.act)
+    return [fingerprint(statements), hashlib.sha256(json.dumps(acts).encode()).hexdigest()]
+
+
 def _scores(
-    config: FitConfig, chosen: Sequence[Statement], measured: Mapping[str, Sequence[Statement]], run: str
+    config: FitConfig,
+    base: BaseWeights,
+    chosen: Sequence[Statement],
+    measured: Mapping[str, Sequence[Statement]],
+    run: str,
 ) -> dict[str, float]:
     torch.manual_seed(config.seed)
     acts = acts_of(chosen, config.labels)
-    tokenizer, network = load_encoder(locate_base(config.base), config.labels, acts)
+    tokenizer, network = load_encoder(base, config.labels, acts)
     with TemporaryDirectory() as scratch:  # a point is short: nothing of it is kept but its scores
         finetune(network, tokenise(chosen, tokenizer, config, acts), config, Path(scratch), run)
     scores = {}

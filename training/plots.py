@@ -66,7 +66,9 @@ def plot_curve(points: Sequence[Mapping[str, Any]], path: Path) -> None:
     figure = Figure(figsize=(4 * len(measured) + 0.5, 3.4), layout="constrained")
     for axes, name in zip(figure.subplots(1, len(measured), sharey=True, squeeze=False)[0], measured, strict=True):
         for origin in dict.fromkeys(point["origin"] for point in points):
-            line = sorted((p["size"], p["macro_f1"][name]) for p in points if p["origin"] == origin)
+            line = sorted(
+                (p["size"], p["macro_f1"][name]) for p in points if p["origin"] == origin and name in p["macro_f1"]
+            )
             axes.plot([size for size, _ in line], [score for _, score in line], marker="o", label=origin)
         axes.set_xscale("log")
         axes.set_title(name)

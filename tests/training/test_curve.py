@@ -42,7 +42,7 @@ def test_curve_grows_and_is_taken_up_where_it_stopped(tiny_base: Path, tmp_path:
     assert read_curve(path) == [*first, *rest]
     assert rest[0]["macro_f1"]["validation"] > first[0]["macro_f1"]["validation"] + 0.2
     assert set(rest[0]["macro_f1"]) == {"validation", "test"}
-    assert (rest[0]["seed"], rest[0]["base"]) == (config.seed, str(tiny_base))
+    assert (rest[0]["seed"], rest[0]["base"]) == (config.seed, tiny_base.name)
 
 
 def test_point_is_the_same_when_it_is_computed_again(tiny_base: Path, tmp_path: Path) -> None:
@@ -58,7 +58,19 @@ def test_point_is_computed_anew_where_a_label_or_a_setting_has_changed(tiny_base
     relabelled = replace(SPLIT, train=[replace(each, label="none") for each in SPLIT.train])
     for changed, split in ((config, SPLIT), (config, relabelled), (replace(config, epochs=2), SPLIT), (config, SPLIT)):
         list(learning_curve(changed, split, [("both", None)], {}, path))
-    assert len({point["run"] for point in read_curve(path)}) == len(read_curve(path)) == 3
+    assert len(path.read_text().splitlines()) == 4  # the last is computed again: the point in its place was another
+
+
+def test_further_set_to_measure_on_or_a_changed_act_computes_a_point_anew_in_place_of_the_old(
+    tiny_base: Path, tmp_path: Path
+) -> None:
+    config, path = replace(tiny_config(tiny_base), epochs=1), tmp_path / "curve.jsonl"
+    acted = replace(SPLIT, train=[replace(each, act="x") if each.label == "none" else each for each in SPLIT.train])
+    runs = []
+    for split, measured in ((SPLIT, {}), (SPLIT, {"test": SPLIT.test}), (acted, {"test": SPLIT.test})):
+        runs += list(learning_curve(config, split, [("both", None)], measured, path))
+        assert read_curve(path) == runs[-1:]
+    assert len({each["run"] for each in runs}) == 3
 
 
 def test_file_that_is_missing_or_empty_has_no_points(tmp_path: Path) -> None:
