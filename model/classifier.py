@@ -18,6 +18,7 @@ from model.artifact import Manifest, read_manifest, verify_files
 from model.calibration import prediction_set, softmax
 from model.errors import ArtifactError, UnclassifiableTextError
 from model.labels import ABSTENTION_LABEL
+from model.processor import multiplies_bytes_exactly
 
 __all__ = ["MAX_CHARACTERS", "NETWORK", "TOKENIZER", "Classifier", "Prediction", "check_text"]
 
@@ -114,6 +115,8 @@ class Classifier:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads or len(os.sched_getaffinity(0))
         options.inter_op_num_threads = 1
+        if not multiplies_bytes_exactly():
+            options.add_session_config_entry("session.x64quantprecision", "1")
         try:
             tokenizer = Tokenizer.from_file(str(folder / TOKENIZER))
             session = onnxruntime.InferenceSession(

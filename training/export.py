@@ -14,12 +14,12 @@ import onnx
 import torch
 from onnx import TensorProto, helper, numpy_helper
 from onnx.external_data_helper import set_external_data
-from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
 from onnxruntime.transformers.fusion_options import FusionOptions
 from onnxruntime.transformers.optimizer import optimize_model
 
 from training.errors import ParityError
 from training.network import MeanPoolClassifier
+from training.quantise import quantise_products
 
 __all__ = ["MAX_DIFFERENCE", "MIN_AGREEMENT", "WEIGHTS", "check_parity", "export_network"]
 
@@ -29,10 +29,6 @@ MIN_AGREEMENT = 0.97
 MAX_DIFFERENCE = 0.3
 """Largest change of any probability that quantisation may cause on the test split. A few statements near a decision
 boundary move most; the scores in the manifest are measured after quantisation, so that what remains is in them."""
-
-# Weights that share a scale. With blocks of 128, 1 MB smaller, one of two networks kept 98.5% of the labels;
-# with blocks of 32 both kept 99.3% and more.
-_BLOCK = 32
 
 # From so many numbers on, a table of embeddings is worth a scale a row.
 _LARGE_TABLE = 1_000_000
@@ -54,12 +50,8 @@ def export_network(network: MeanPoolClassifier, target: Path) -> None:
     Its outputs are `logits`, (texts, labels), and `act_logits`, (texts, acts). A network of more than `MAX_FILE_BYTES`
     has its weights in files named `WEIGHTS` beside it, which ONNX Runtime maps into memory.
 
-    Word embeddings are eight-bit integers with one scale a word, and weights are eight-bit integers with one scale for
-    each 32 of them; activations stay in float32. Scales for whole
-    activations, as dynamic quantisation has them, lost more labels than the parity check allows, and made an answer
-    depend on the texts beside it. On 754 validation statements of two trained networks this kept 99.5% and 99.6% of
-    the labels against 96.7% and 96.8%, in 1.1 times the time, on a processor without VNNI.
-    https://onnxruntime.ai/docs/performance/model-optimizations/quantization.html
+    Word embeddings are eight-bit integers with one scale a word, and the products of the encoder's matrices are those
+    of eight-bit integers: see `training.quantise`.
     """
     with TemporaryDirectory() as scratch:
         exported, fused = Path(scratch) / "exported.onnx", Path(scratch) / "fused.onnx"
@@ -76,10 +68,8 @@ def export_network(network: MeanPoolClassifier, target: Path) -> None:
                 opt_level=0,
                 optimization_options=options,
             ).save_model_to_file(str(fused))
-        quantizer = MatMulNBitsQuantizer(onnx.load(fused), bits=8, block_size=_BLOCK, is_symmetric=True)
-        with _quiet():
-            quantizer.process()
-        served = quantizer.model.model
+        served = onnx.load(fused)
+        quantise_products(served)
         _quantise_tables(served.graph)
         _save(served, target)
 

@@ -106,11 +106,12 @@ def test_served_network_is_fused_and_the_encoders_matrices_have_eight_bits(tiny_
     graph = onnx.load(tiny_model / NETWORK).graph
     kinds = Counter(node.op_type for node in graph.node)
     # Of the two layers: six weight matrices each, two norms after a sum and one GELU.
-    assert (kinds["MatMulNBits"], kinds["SkipLayerNormalization"], kinds["BiasGelu"]) == (12, 4, 2)
-    quantised = [node for node in graph.node if node.op_type == "MatMulNBits"]
-    settings = [{each.name: each.i for each in node.attribute} for node in quantised]
-    assert {(each["bits"], each["block_size"]) for each in settings} == {(8, 32)}
-    assert Counter((each["K"], each["N"]) for each in settings) == {(32, 32): 8, (32, 64): 2, (64, 32): 2}
+    assert (kinds["MatMulIntegerToFloat"], kinds["SkipLayerNormalization"], kinds["BiasGelu"]) == (12, 4, 2)
+    assert kinds["QuantizeLinear"] == 8  # of each layer: one for query, key and value, and one for each other matrix
+    matrices = {node.input[1] for node in graph.node if node.op_type == "MatMulIntegerToFloat"}
+    eight_bits = [each for each in graph.initializer if each.name in matrices]
+    assert {each.data_type for each in eight_bits} == {onnx.TensorProto.INT8}
+    assert Counter(tuple(each.dims) for each in eight_bits) == {(32, 32): 8, (32, 64): 2, (64, 32): 2}
     products = {name for node in graph.node if node.op_type in {"MatMul", "Gemm"} for name in node.input}
     in_full = {each.name for each in graph.initializer if len(each.dims) == 2} & products
     assert in_full == {"head.weight"}  # one row a label: nothing to gain
