@@ -21,9 +21,12 @@ __all__ = [
     "Manifest",
     "file_digest",
     "file_digests",
+    "locate_file",
     "locate_model",
+    "parse_manifest",
     "read_manifest",
     "released_names",
+    "sync",
     "verify_files",
     "write_manifest",
 ]
@@ -109,16 +112,17 @@ def file_digests(folder: Path) -> dict[str, str]:
 def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Complete `folder`: write its manifest, in one step, after everything else in it has reached the disk."""
     for name in manifest.files:
-        _sync(folder / name)
+        sync(folder / name)
     unfinished = folder / f"{MANIFEST}.part"
     text = json.dumps(asdict(manifest), indent=2, ensure_ascii=False, allow_nan=False)
     unfinished.write_text(text + "\n", encoding="utf-8")
-    _sync(unfinished)
+    sync(unfinished)
     unfinished.replace(folder / MANIFEST)
-    _sync(folder)
+    sync(folder)
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """Wait until a file, or the names in a folder, have reached the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -134,18 +138,23 @@ def read_manifest(folder: Path) -> Manifest:
     """
     path = folder / MANIFEST
     try:
-        raw = json.loads(path.read_bytes())
+        content = path.read_bytes()
     except FileNotFoundError:
         raise ArtifactError(
             f"{folder} is not a complete model: expected {MANIFEST} in it and found none. "
             "A training that was cut short leaves such a folder; run it again with the same --out to go on."
         ) from None
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        raise ArtifactError(f"{path} cannot be read ({error}); restore the folder from a copy.") from error
+    return parse_manifest(content, path)
+
+
+def parse_manifest(content: bytes, path: Path) -> Manifest:
+    """Return the manifest that the bytes of a file say; `path` names it in what is raised, as `read_manifest` does."""
+    try:
+        raw = json.loads(content)
+    except (ValueError, RecursionError) as error:
         raise ArtifactError(f"{path} cannot be read as JSON ({error}); restore the folder from a copy.") from error
-    return _parse_manifest(path, raw)
-
-
-def _parse_manifest(path: Path, raw: object) -> Manifest:
     if isinstance(raw, dict) and raw.get("format") == 1 and isinstance(raw.get("labels"), list):
         # The first format had neither acts nor biases.
         raw = raw | {"acts": {}, "biases": [0.0] * len(raw["labels"]), "format": FORMAT}
@@ -178,6 +187,14 @@ def _check_outputs(path: Path, raw: dict[str, Any]) -> None:
         raise ArtifactError(f"{path}: expected 'acts' to be a list of names for each label, came {acts}.")
 
 
+def locate_file(folder: Path, name: str) -> Path:
+    """Return the path of a file that a manifest names; raises `ArtifactError` where it lies outside the folder."""
+    path = folder / name
+    if not path.resolve().is_relative_to(folder.resolve()):
+        raise ArtifactError(f"{folder / MANIFEST} names a file outside the folder: {name!r}.")
+    return path
+
+
 def verify_files(folder: Path, manifest: Manifest) -> None:
     """Check that every file that the manifest names is there, byte for byte.
 
@@ -185,9 +202,7 @@ def verify_files(folder: Path, manifest: Manifest) -> None:
         ArtifactError: one is missing, altered, or lies outside the folder.
     """
     for name, expected in manifest.files.items():
-        path = folder / name
-        if not path.resolve().is_relative_to(folder.resolve()):
-            raise ArtifactError(f"{folder / MANIFEST} names a file outside the folder: {name!r}.")
+        path = locate_file(folder, name)
         if not path.is_file():
             raise ArtifactError(f"{folder} lacks {name}, which its manifest names; restore the folder from a copy.")
         if (came := file_digest(path)) != expected:

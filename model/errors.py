@@ -1,6 +1,13 @@
 """The errors that this package raises. They say what was expected, what came and what to do; they know no HTTP."""
 
-__all__ = ["ArtifactError", "ModelError", "UnclassifiableTextError"]
+__all__ = [
+    "ArtifactError",
+    "ModelError",
+    "PromotionError",
+    "StorageError",
+    "UnclassifiableTextError",
+    "UnknownVersionError",
+]
 
 
 class ModelError(Exception):
@@ -9,6 +16,18 @@ class ModelError(Exception):
 
 class ArtifactError(ModelError):
     """A model folder is missing, incomplete, altered since it was written, or written in a format not known here."""
+
+
+class UnknownVersionError(ModelError):
+    """There is no version of that name."""
+
+
+class PromotionError(ModelError):
+    """A promotion or a rollback does not fit what serves now."""
+
+
+class StorageError(ModelError):
+    """Where the versions lie cannot be read or written now."""
 
 
 class UnclassifiableTextError(ModelError):
