@@ -14,10 +14,11 @@ from fastapi import FastAPI
 
 from model.errors import ModelError
 from service.access import Keys, check_listening
-from service.app import create_app, load_classifier
+from service.app import create_app
 from service.commands import parse_command
 from service.database import Database
 from service.errors import ServiceError
+from service.models import Models
 from service.settings import Settings, load_settings
 from service.telemetry import configure_logging
 
@@ -41,7 +42,9 @@ def _serve(settings: Settings) -> int:
         check_listening(settings.host, settings.allow_anonymous, Keys(database))
     configure_logging(settings.log_level, settings.log_format)
     try:
-        app = create_app(settings, load_classifier(settings))
+        models = Models(settings)
+        models.load_first()
+        app = create_app(settings, models=models)
     except ModelError as error:
         _log.error("could not start", reason=str(error))
         return 1

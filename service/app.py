@@ -1,5 +1,6 @@
 """The application: what is loaded when it starts, what answers, and in which order a request meets the layers."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version as installed_version
@@ -10,37 +11,44 @@ from asgi_correlation_id import CorrelationIdMiddleware
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 
-from model.artifact import locate_model
 from model.classifier import Classifier
-from service.batching import Batcher
 from service.bodies import BodyLimit
 from service.database import Database
+from service.models import Models
 from service.problems import LastResort, document_problems, install_problem_handlers
+from service.routes import models as model_routes
 from service.routes import operations, predict, statements, stream
 from service.settings import Settings
 from service.state import State
 from service.telemetry import Metrics, RequestLog
+from service.watcher import watch
 
-__all__ = ["create_app", "load_classifier"]
+__all__ = ["create_app"]
 
 _log = structlog.get_logger(__name__)
 
-_WARM_UP = ["Any aircraft that enters our airspace armed will be shot down.", "Both sides should return to the table."]
 
+def create_app(settings: Settings, classifier: Classifier | None = None, models: Models | None = None) -> FastAPI:
+    """Return the application; it loads its model when it starts.
 
-def create_app(settings: Settings, classifier: Classifier | None = None) -> FastAPI:
-    """Return the application; it loads the model of `settings` when it starts, unless a classifier is given."""
+    Args:
+        settings: of the service.
+        classifier: serves where nothing is promoted, in place of the model that the settings name.
+        models: of these settings, where the first one is loaded already.
+    """
     database = Database(settings.database_url)
-    state = State(settings, Metrics(), database)
+    state = State(settings, Metrics(), database, models or Models(settings, classifier))
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        loaded = await anyio.to_thread.run_sync(load_classifier, settings) if classifier is None else classifier
         # A model that cannot answer stops the start here, before the first request.
-        await anyio.to_thread.run_sync(loaded.classify, _WARM_UP)
-        state.begin(loaded, Batcher(loaded.classify, settings.max_queued_texts))
-        _log.info("ready", model=loaded.manifest.version, labels=loaded.labels)
+        first = await anyio.to_thread.run_sync(state.models.first)
+        state.begin(first)
+        watcher = asyncio.create_task(watch(state))
+        _log.info("ready", model=first.classifier.manifest.version, labels=first.classifier.labels)
         yield
+        watcher.cancel()
+        await asyncio.gather(watcher, return_exceptions=True)
         await state.end()
         database.close()
         _log.info("stopped")
@@ -57,6 +65,7 @@ def create_app(settings: Settings, classifier: Classifier | None = None) -> Fast
     app.include_router(predict.router)
     app.include_router(stream.router)
     app.include_router(statements.router)
+    app.include_router(model_routes.router)
     install_problem_handlers(app)
     document_problems(app)
     # The last one added is the outermost: the id is there before the log line, which also counts a refused body.
@@ -65,8 +74,3 @@ def create_app(settings: Settings, classifier: Classifier | None = None) -> Fast
     app.add_middleware(RequestLog, metrics=state.metrics)
     app.add_middleware(CorrelationIdMiddleware)
     return app
-
-
-def load_classifier(settings: Settings) -> Classifier:
-    """Return the model that `settings` name; raises `ArtifactError` where there is none that can be loaded."""
-    return Classifier.load(locate_model(settings.model), settings.threads)

@@ -15,7 +15,7 @@ from typing import Generic, TypeVar
 
 from service.errors import DeadlineError, NotReadyError, OverloadedError
 
-__all__ = ["Batcher"]
+__all__ = ["Batcher", "Room"]
 
 Answer = TypeVar("Answer")
 
@@ -23,6 +23,19 @@ Answer = TypeVar("Answer")
 # request may have to wait: 16,000 characters are some 4,000 tokens, 100 statements.
 _BATCH_TEXTS = 64
 _BATCH_CHARACTERS = 16_000
+
+
+@dataclass
+class Room:
+    """How many texts may wait at once, in one queue or in several that share it.
+
+    Attributes:
+        max_texts: that may wait.
+        taken: texts that were accepted and are not answered yet.
+    """
+
+    max_texts: int
+    taken: int = 0
 
 
 @dataclass(eq=False)
@@ -36,17 +49,20 @@ class _Job(Generic[Answer]):
 class Batcher(Generic[Answer]):
     """A queue before one function that answers several texts at once."""
 
-    def __init__(self, classify: Callable[[Sequence[str]], list[Answer]], max_queued_texts: int) -> None:
+    def __init__(self, classify: Callable[[Sequence[str]], list[Answer]], room: Room) -> None:
         self._classify = classify
-        self._max_queued_texts = max_queued_texts
+        self._room = room
         self._jobs: set[_Job[Answer]] = set()  # every request that is not answered yet
         self._waiting: deque[_Job[Answer]] = deque()  # those of them with texts that were not taken yet
         self._wake = asyncio.Event()
         self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="engine")
         self._worker: asyncio.Task[None] | None = None
         self._texts_per_s = 50.0  # a first guess for Retry-After, replaced by what is measured
-        self.queued_texts = 0
-        """Texts that were accepted and are not answered yet."""
+
+    @property
+    def queued_texts(self) -> int:
+        """Texts that were accepted and are not answered yet, here and in the queues that share the room."""
+        return self._room.taken
 
     def start(self) -> None:
         """Begin to compute; call from the event loop."""
@@ -73,15 +89,15 @@ class Batcher(Generic[Answer]):
         """
         if self._worker is None:
             raise NotReadyError("no model is ready; ask again in a moment.")
-        if self.queued_texts + len(texts) > self._max_queued_texts:
-            wait_s = math.ceil(self.queued_texts / self._texts_per_s)
+        if self._room.taken + len(texts) > self._room.max_texts:
+            wait_s = math.ceil(self._room.taken / self._texts_per_s)
             raise OverloadedError(
-                f"{self.queued_texts} texts are waiting and {len(texts)} more do not fit into "
-                f"{self._max_queued_texts}; ask again after {max(1, wait_s)} s.",
+                f"{self._room.taken} texts are waiting and {len(texts)} more do not fit into "
+                f"{self._room.max_texts}; ask again after {max(1, wait_s)} s.",
                 retry_after_s=max(1, wait_s),
             )
         job = _Job(texts, asyncio.get_running_loop().create_future())
-        self.queued_texts += len(texts)
+        self._room.taken += len(texts)
         self._jobs.add(job)
         self._waiting.append(job)
         self._wake.set()
@@ -95,7 +111,7 @@ class Batcher(Generic[Answer]):
         finally:
             job.done.cancel()  # no effect on one that is done; tells the worker to drop the rest of any other
             self._jobs.discard(job)
-            self.queued_texts -= len(texts)
+            self._room.taken -= len(texts)
 
     async def _work(self) -> None:
         loop = asyncio.get_running_loop()

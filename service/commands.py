@@ -1,4 +1,4 @@
-"""The commands of `python -m service` beside serving: label a file, add labelled statements, export them."""
+"""The commands of `python -m service` beside serving: label a file, labelled statements, keys, versions."""
 
 import argparse
 import getpass
@@ -15,9 +15,11 @@ from service.database import Database
 from service.errors import TableError
 from service.imports import read_upload
 from service.labelling import LabelSet, add_found, export_line
+from service.models import Models
 from service.score import score_file
 from service.settings import Settings
 from service.store import Filters, Store
+from service.version_commands import add_version_commands
 
 __all__ = ["parse_command"]
 
@@ -33,7 +35,7 @@ def parse_command() -> argparse.Namespace:
     score.add_argument("file", type=Path, help="CSV with a header, JSON Lines or Parquet")
     score.add_argument("--out", type=Path, required=True, help="new file; run again to go on after a kill")
     score.add_argument("--column", default="text", help="column with the texts; default text")
-    score.add_argument("--model", help="name of a shipped model, or a folder; default BRINK_MODEL")
+    score.add_argument("--model", help="name of a shipped model, or a folder; default the one that serves")
     score.set_defaults(run=_score)
 
     labels = commands.add_parser("labels", help="labelled statements of the database").add_subparsers(
@@ -58,18 +60,21 @@ def parse_command() -> argparse.Namespace:
     revoke.add_argument("name")
     revoke.set_defaults(run=_revoke_key)
     kinds.add_parser("list", help="names, scopes and times, never keys").set_defaults(run=_list_keys)
+
+    add_version_commands(commands)
     return parser.parse_args()
 
 
 def _score(settings: Settings, options: argparse.Namespace) -> int:
-    classifier = Classifier.load(locate_model(options.model or settings.model), settings.threads)
+    folder = locate_model(options.model) if options.model else Models(settings).folder()
+    classifier = Classifier.load(folder, settings.threads)
     if errors := score_file(classifier, options.file, options.out, options.column):
         sys.stderr.write(f"{errors:,} rows could not be labelled; brink_error in {options.out} says why.\n")
     return 0
 
 
 def _add(settings: Settings, options: argparse.Namespace) -> int:
-    label_set = LabelSet.of_model(read_manifest(locate_model(settings.model)).labels)
+    label_set = LabelSet.of_model(read_manifest(Models(settings).folder()).labels)
     try:
         content = options.file.read_bytes()
     except OSError as error:

@@ -14,6 +14,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from model.errors import ArtifactError, PromotionError, StorageError, UnknownVersionError
 from service.errors import (
     ConflictError,
     DatabaseError,
@@ -108,8 +109,12 @@ _HANDLERS = {
     OverloadedError: _overloaded,
     NotReadyError: _not_ready,
     DatabaseError: _not_ready,
+    StorageError: _not_ready,
     MissingError: _with_status(404),
+    UnknownVersionError: _with_status(404),
     ConflictError: _with_status(409),
+    PromotionError: _with_status(409),
+    ArtifactError: _with_status(409),  # a version that does not load is not promoted
     InvalidError: _with_status(422),
     DeadlineError: _with_status(504),
     ClientDisconnect: _disconnected,

@@ -1,4 +1,4 @@
-"""What the database holds, as SQLAlchemy maps it: labelled statements, the audit of them, and API keys."""
+"""What the database holds, as SQLAlchemy maps it: labelled statements, API keys, and the audit."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -7,7 +7,7 @@ from sqlalchemy import JSON, DateTime, ForeignKey, MetaData, String, Text, TypeD
 from sqlalchemy.engine import Dialect
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
-__all__ = ["ChangeRecord", "KeyRecord", "LabelRecord", "Record", "StatementRecord"]
+__all__ = ["ChangeRecord", "KeyRecord", "LabelRecord", "PromotionRecord", "Record", "StatementRecord"]
 
 _NAME = 200
 
@@ -104,6 +104,18 @@ class ChangeRecord(Record):
     statement: Mapped[str] = mapped_column(String(32), index=True)
     before: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     after: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+
+
+class PromotionRecord(Record):
+    """One line of the audit of models: which version served from then on; None for the shipped one."""
+
+    __tablename__ = "promotions"
+
+    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
+    at: Mapped[datetime] = mapped_column(UtcDateTime)
+    who: Mapped[str] = mapped_column(String(_NAME))
+    action: Mapped[str] = mapped_column(String(20))
+    version: Mapped[str | None] = mapped_column(String(100))
 
 
 class KeyRecord(Record):

@@ -26,6 +26,8 @@ class Settings(BaseModel):
     port: int = Field(8000, ge=0, le=65535, description="port to listen on; 0 takes a free one")
     allow_anonymous: bool = Field(False, description="listen beyond this machine even where there is no API key")
     model: str = Field("fast", min_length=1, description="name of a shipped model, or a folder of one")
+    models: str = Field("models/versions", min_length=1, description="folder or URL of the versions to promote")
+    models_cache: str = Field("models/cache", min_length=1, description="folder for copies of what a URL holds")
     database_url: str = Field("sqlite:///brink.db", min_length=1, description="where labelled statements are kept")
     threads: int = Field(0, ge=0, le=1024, description="threads of the engine; 0 takes every processor")
     max_body_bytes: int = Field(_MAX_BODY_BYTES, ge=1024, description="larger request bodies get 413")

@@ -73,6 +73,9 @@ class Metrics:
         self._predictions = self._counter("brink_predictions", "texts labelled", ["label", "abstained"])
         self._text_errors = self._counter("brink_text_errors", "texts that cannot be classified", ["code"])
         self._queued = Gauge("brink_queued_texts", "texts accepted and not yet answered", registry=self.registry)
+        self._load_failures = Counter(
+            "brink_model_load_failures", "versions that did not load or did not answer", registry=self.registry
+        )
         self._model = Info("brink_model", "the model that answers", registry=self.registry)
 
     def _counter(self, name: str, description: str, labels: Sequence[str]) -> Counter:
@@ -81,6 +84,10 @@ class Metrics:
     def serve(self, manifest: Manifest) -> None:
         """Name the model that answers from now on."""
         self._model.info({"version": manifest.version})
+
+    def load_failed(self) -> None:
+        """Count a version that was promoted, or should have been, and cannot serve."""
+        self._load_failures.inc()
 
     def queue(self, texts: int) -> None:
         """Note how many texts wait."""

@@ -13,7 +13,8 @@ from service.connection import while_connected
 from service.identity import Predictor
 from service.problems import PROBLEM_RESPONSES
 from service.schemas import PredictRequest, PredictResponse
-from service.state import Answer, CurrentState, State
+from service.serving import Answer, Serving
+from service.state import CurrentState, State
 
 __all__ = ["router"]
 
@@ -33,25 +34,27 @@ async def predict(request: PredictRequest, state: CurrentState, connection: Requ
 
 
 async def _predict(request: PredictRequest, state: State) -> PredictResponse:
-    texts = request.all_texts
-    classifier = state.classifier
-    answers = await state.batcher.submit(texts, state.settings.request_timeout_s)
-    if request.stances_only:
-        answers = [classifier.to_stance(each) if isinstance(each, Prediction) else each for each in answers]
-    explanations = await _explain(state, texts, answers) if request.explain else [None] * len(texts)
+    texts, timeout_s = request.all_texts, state.settings.request_timeout_s
+    with state.serving.kept() as serving:  # one model for all of an answer
+        answers = await serving.batcher.submit(texts, timeout_s)
+        if request.stances_only:
+            answers = [serving.classifier.to_stance(each) if isinstance(each, Prediction) else each for each in answers]
+        explanations = await _explain(serving, texts, answers, timeout_s) if request.explain else [None] * len(texts)
     state.metrics.answered(answers)
     bodies = [answer_body(answer, words) for answer, words in zip(answers, explanations, strict=True)]
-    return PredictResponse(model=classifier.manifest.version, predictions=bodies)
+    return PredictResponse(model=serving.classifier.manifest.version, predictions=bodies)
 
 
-async def _explain(state: State, texts: Sequence[str], answers: Sequence[Answer]) -> list[list[Word] | None]:
+async def _explain(
+    serving: Serving, texts: Sequence[str], answers: Sequence[Answer], timeout_s: float
+) -> list[list[Word] | None]:
     """Return the words that carried each answer; None in the place of a text that could not be classified."""
     asked = [
         deletions(text) if isinstance(answer, Prediction) else None for text, answer in zip(texts, answers, strict=True)
     ]
     # All in one go: what is left of each text is an ordinary text in the queue, beside everyone else's.
     shortened = [each.text for group in asked for each in group or ()]
-    left = iter(await state.batcher.submit(shortened, state.settings.request_timeout_s) if shortened else ())
+    left = iter(await serving.batcher.submit(shortened, timeout_s) if shortened else ())
     explanations: list[list[Word] | None] = []
     for text, answer, group in zip(texts, answers, asked, strict=True):
         if not isinstance(answer, Prediction) or group is None:

@@ -21,7 +21,8 @@ from service.answers import answer_body
 from service.errors import DeadlineError, NotReadyError, OverloadedError
 from service.identity import Predictor
 from service.problems import PROBLEM_RESPONSES
-from service.state import Answer, CurrentState, State
+from service.serving import Answer, Serving
+from service.state import CurrentState, State
 
 __all__ = ["MAX_LINE_BYTES", "PATH", "router"]
 
@@ -74,8 +75,9 @@ async def predict_stream(
 
 async def _answers(request: Request, state: State, stances_only: bool) -> AsyncIterator[bytes]:
     try:
-        async for lines in _groups(request.stream()):
-            yield await _answer(lines, state, stances_only)
+        with state.serving.kept() as serving:  # one model from the first line to the last
+            async for lines in _groups(request.stream()):
+                yield await _answer(lines, serving, state, stances_only)
     except ClientDisconnect:
         return
     except NotReadyError as error:
@@ -100,12 +102,12 @@ async def _groups(chunks: AsyncIterator[bytes]) -> AsyncIterator[list[bytes | No
         yield [None if skipping else rest]
 
 
-async def _answer(lines: Sequence[bytes | None], state: State, stances_only: bool) -> bytes:
+async def _answer(lines: Sequence[bytes | None], serving: Serving, state: State, stances_only: bool) -> bytes:
     """Return one line for each line that is not blank."""
     asked = [_parse(line) for line in lines if line is None or line.strip()]
     texts = [text for text, _ in asked if isinstance(text, str)]
-    answers = iter(await _submit(texts, state))
-    classifier = state.classifier
+    answers = iter(await _submit(texts, serving, state.settings.request_timeout_s))
+    classifier = serving.classifier
     out = []
     for text, echoed in asked:
         answer = next(answers) if isinstance(text, str) else text
@@ -117,10 +119,10 @@ async def _answer(lines: Sequence[bytes | None], state: State, stances_only: boo
     return b"".join(out)
 
 
-async def _submit(texts: Sequence[str], state: State) -> Sequence[Answer]:
+async def _submit(texts: Sequence[str], serving: Serving, timeout_s: float) -> Sequence[Answer]:
     while texts:
         try:
-            return await state.batcher.submit(texts, state.settings.request_timeout_s)
+            return await serving.batcher.submit(texts, timeout_s)
         except OverloadedError:
             await asyncio.sleep(0.05)
         except DeadlineError as error:

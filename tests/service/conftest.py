@@ -128,9 +128,9 @@ class FakeClassifier:
 
 
 def application(classifier: FakeClassifier, **settings: Any) -> FastAPI:
-    """Return the application around a fake; `settings` replace the defaults, and the database is one of the tests'."""
-    database = {"database_url": f"sqlite:///{_FOLDER.name}/brink.db"}
-    return create_app(Settings(**(database | settings)), classifier=cast(Classifier, classifier))
+    """Return the application around a fake; `settings` replace the defaults; database and versions are of the tests."""
+    places = {"database_url": f"sqlite:///{_FOLDER.name}/brink.db", "models": f"{_FOLDER.name}/versions"}
+    return create_app(Settings(**(places | settings)), classifier=cast(Classifier, classifier))
 
 
 @pytest.fixture

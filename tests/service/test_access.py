@@ -123,7 +123,9 @@ def test_every_route_of_the_interface_asks_for_a_key(
     asked = [(method, path) for path, item in paths.items() if path.startswith("/v1/") for method in item]
     assert len(asked) >= 10
     for method, path in asked:
-        response = client.request(method, path.format(id="0" * 32), json={"label": "none", "text": "A."})
+        response = client.request(
+            method, path.format(id="0" * 32, version="one", file="plot.svg"), json={"label": "none", "text": "A."}
+        )
         assert response.status_code == 401, (method, path)
 
 

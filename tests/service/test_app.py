@@ -8,7 +8,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from model.errors import ArtifactError
-from service.app import create_app, load_classifier
+from service.app import create_app
 from service.settings import Settings
 from tests.service.conftest import PREDICT, FakeClassifier, Log, application, assert_problem
 
@@ -21,7 +21,7 @@ def test_model_is_asked_once_before_the_first_request(client: TestClient, classi
 def test_failed_warm_up_stops_the_start(classifier: FakeClassifier) -> None:
     classifier.failure = RuntimeError("cannot compute")
     app = application(classifier)
-    with pytest.raises(RuntimeError, match="cannot compute"), TestClient(app):
+    with pytest.raises(ArtifactError, match="was loaded but does not answer: cannot compute"), TestClient(app):
         pass
     assert_problem(TestClient(app).get("/readyz"), 503)
 
@@ -33,8 +33,9 @@ def test_missing_model_stops_the_start(tmp_path: Path) -> None:
 
 
 def test_folder_without_a_manifest_is_no_model(tmp_path: Path) -> None:
-    with pytest.raises(ArtifactError, match=r"not a complete model: expected manifest\.json"):
-        load_classifier(Settings(model=str(tmp_path)))
+    app = create_app(Settings(model=str(tmp_path)))
+    with pytest.raises(ArtifactError, match=r"not a complete model: expected manifest\.json"), TestClient(app):
+        pass
 
 
 def test_creating_an_application_loads_nothing(classifier: FakeClassifier) -> None:

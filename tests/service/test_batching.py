@@ -10,16 +10,16 @@ from hypothesis import strategies as st
 
 from model.classifier import Prediction
 from model.errors import UnclassifiableTextError
-from service.batching import Batcher
+from service.batching import Batcher, Room
 from service.errors import DeadlineError, NotReadyError, OverloadedError
 from tests.service.conftest import WAIT_S, FakeClassifier
 
 Answer = Prediction | UnclassifiableTextError
 
 
-def started(classifier: FakeClassifier, max_queued_texts: int = 4096) -> Batcher[Answer]:
+def started(classifier: FakeClassifier, room: Room | None = None) -> Batcher[Answer]:
     """Return a running batcher; call from the event loop."""
-    batcher = Batcher(classifier.classify, max_queued_texts)
+    batcher = Batcher(classifier.classify, room or Room(4096))
     batcher.start()
     return batcher
 
@@ -185,7 +185,7 @@ def test_wrong_number_of_answers_reaches_the_caller_and_the_next_is_answered(ans
     given_answers = [answers, ["right"]]
 
     async def scenario() -> None:
-        batcher = Batcher(lambda _: given_answers.pop(0), 10)
+        batcher = Batcher(lambda _: given_answers.pop(0), Room(10))
         batcher.start()
         with pytest.raises(ValueError, match=f"{reason} than argument 1"):
             await batcher.submit(["a"], 60)
@@ -197,7 +197,7 @@ def test_wrong_number_of_answers_reaches_the_caller_and_the_next_is_answered(ans
 
 def test_request_that_does_not_fit_is_refused_with_the_time_to_wait(classifier: FakeClassifier) -> None:
     async def scenario() -> None:
-        batcher = started(classifier, max_queued_texts=110)
+        batcher = started(classifier, Room(110))
         with classifier.blocked():
             waiting = [asyncio.create_task(batcher.submit(["a"] * 100, 60))]
             await entered(classifier)
@@ -218,9 +218,27 @@ def test_request_that_does_not_fit_is_refused_with_the_time_to_wait(classifier: 
     run(scenario())
 
 
+def test_queues_that_share_their_room_share_its_limit(classifier: FakeClassifier) -> None:
+    async def scenario() -> None:
+        room = Room(10)
+        one, other = started(classifier, room), started(FakeClassifier(), room)
+        with classifier.blocked():
+            waiting = asyncio.create_task(one.submit(["a"] * 8, 60))
+            await entered(classifier)
+            with pytest.raises(OverloadedError, match="8 texts are waiting and 3 more do not fit into 10"):
+                await other.submit(["b"] * 3, 60)
+            assert lengths(await other.submit(["bb"] * 2, 60)) == [2, 2]
+        await waiting
+        assert room.taken == 0
+        await one.stop()
+        await other.stop()
+
+    run(scenario())
+
+
 def test_time_to_wait_follows_the_measured_speed(classifier: FakeClassifier) -> None:
     async def scenario() -> None:
-        batcher = started(classifier, max_queued_texts=1000)
+        batcher = started(classifier, Room(1000))
         for _ in range(20):
             await batcher.submit(["a"] * 64, 60)
         with classifier.blocked():
@@ -257,7 +275,7 @@ def test_stopping_answers_every_request_at_once_even_one_under_way(classifier: F
 
 def test_nothing_is_taken_before_the_start_and_after_the_stop(classifier: FakeClassifier) -> None:
     async def scenario() -> None:
-        batcher = Batcher(classifier.classify, 10)
+        batcher = Batcher(classifier.classify, Room(10))
         with pytest.raises(NotReadyError, match="no model is ready; ask again in a moment"):
             await batcher.submit(["a"], 60)
         batcher.start()

@@ -69,6 +69,12 @@ def test_every_route_of_the_contract_is_documented(document: dict[str, Any]) -> 
         ("get", "/v1/statements/{id}/history"),
         ("patch", "/v1/statements/{id}"),
         ("delete", "/v1/statements/{id}"),
+        ("get", "/v1/models"),
+        ("post", "/v1/models/rollback"),
+        ("get", "/v1/models/{version}"),
+        ("post", "/v1/models/{version}/promote"),
+        ("get", "/v1/models/{version}/report"),
+        ("get", "/v1/models/{version}/report/{file}"),
     }
 
 

@@ -58,7 +58,8 @@ class Server:
 
 
 def environment(settings: dict[str, str]) -> dict[str, str]:
-    return {"PATH": os.environ["PATH"], "BRINK_MODEL": MODEL, "BRINK_PORT": "0"} | settings
+    of_the_tests = {"BRINK_MODEL": MODEL, "BRINK_MODELS": "/no/versions", "BRINK_PORT": "0"}
+    return {"PATH": os.environ["PATH"]} | of_the_tests | settings
 
 
 @contextmanager
