@@ -39,11 +39,13 @@ ENTRYPOINT ["python", "-m", "training"]
 
 FROM run AS serve
 COPY --from=build /opt/brink /opt/brink
-# Where labelled statements are kept: mount a folder here that user 10001 may write, or name another database.
+# Where labelled statements and promoted versions are kept: mount a folder here that user 10001 may write, or name other
+# places.
 RUN install -d -o brink /data
 USER brink
 WORKDIR /
-ENV BRINK_HOST=0.0.0.0 BRINK_PORT=8000 BRINK_DATABASE_URL=sqlite:////data/brink.db
+ENV BRINK_HOST=0.0.0.0 BRINK_PORT=8000 BRINK_DATABASE_URL=sqlite:////data/brink.db \
+    BRINK_MODELS=/data/versions BRINK_MODELS_CACHE=/data/cache
 EXPOSE 8000
 HEALTHCHECK --interval=10s --timeout=3s --start-period=10s \
     CMD ["python", "-c", "import os, urllib.request as r; r.urlopen(f'http://127.0.0.1:{os.environ[\"BRINK_PORT\"]}/readyz', timeout=2)"]
