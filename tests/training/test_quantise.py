@@ -48,7 +48,7 @@ def _activations(tokens: int = 30) -> np.ndarray:
     return np.random.default_rng(1).normal(0, 1, (2, tokens, WIDTH)).astype(np.float32)
 
 
-@pytest.mark.parametrize(("kind", "error"), [(NORM, 0.012), (GELU, 0.012), (NEITHER, 0.012)])
+@pytest.mark.parametrize(("kind", "error"), [(NORM, 0.02), (GELU, 0.012), (NEITHER, 0.012)])
 def test_products_of_integers_come_near_those_of_floats(kind: str, error: float) -> None:
     network, x = _network(kind), _activations()
     expected = _run(network, x)
