@@ -4,7 +4,12 @@ from model.artifact import Manifest
 from training.base import PUBLISHED
 from training.evaluate import COMPOSED, table
 
-__all__ = ["model_card"]
+__all__ = ["is_described", "model_card"]
+
+
+def is_described(manifest: Manifest) -> bool:
+    """Return whether a manifest says all that a card does: those of the first format, without biases, do not."""
+    return "balanced_calibration_error" in manifest.metrics and "label_prior" in manifest.training
 
 
 def model_card(manifest: Manifest) -> str:
@@ -72,8 +77,7 @@ Prediction sets are meant to hold the right label at a rate of {manifest.set_cov
 {manifest.metrics["set_coverage"]:.1%} as they lie, with {manifest.metrics["set_size"]:.2f} labels on average.
 Temperature {manifest.temperature:.3f}, biases {", ".join(f"{bias:+.2f}" for bias in manifest.biases)}, threshold
 {manifest.threshold:.3f} and the sets were fitted on the validation split.
-Against the trained network, quantisation kept the label of {manifest.parity["label_agreement"]:.1%} of the test
-split and changed no probability by more than {manifest.parity["max_difference"]:.3f}.
+{_parity(manifest)}
 
 ## Limits
 
@@ -83,6 +87,19 @@ split and changed no probability by more than {manifest.parity["max_difference"]
   confidence can be too high; label some of your own and measure.
 - The test split comes from the same writers and sources as the training data, so expect lower scores on other text.
 """
+
+
+def _parity(manifest: Manifest) -> str:
+    if refitted := manifest.training.get("refitted"):
+        return (
+            f"Only its last layer was fitted anew, from version {refitted['from']}; the encoder is as it was. As "
+            f"written it gave the label that was fitted to {manifest.parity['label_agreement']:.1%} of "
+            f"{manifest.parity['statements']} statements."
+        )
+    return (
+        f"Against the trained network, quantisation kept the label of {manifest.parity['label_agreement']:.1%} of the "
+        f"test\nsplit and changed no probability by more than {manifest.parity['max_difference']:.3f}."
+    )
 
 
 def _base_rights(manifest: Manifest) -> str:

@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from model.classifier import check_text
+from model.errors import UnclassifiableTextError
 from model.labels import ACTS, text_digest
 from training.errors import CorpusError
 
@@ -26,6 +28,7 @@ __all__ = [
     "SPEAKERS",
     "Statement",
     "fingerprint",
+    "fingerprint_of",
     "gold_indices",
     "json_rows",
     "numbered_lines",
@@ -136,7 +139,8 @@ def read_statements(paths: Iterable[Path], labels: Sequence[str]) -> list[Statem
     """Read every statement of files and folders.
 
     Raises:
-        CorpusError: naming file, line and reason of up to twenty bad lines, an id used twice, or an unknown label.
+        CorpusError: naming file, line and reason of up to twenty bad lines, an id used twice, an unknown label, or a
+            text that no version could classify.
     """
     statements: dict[str, Statement] = {}
     problems: list[str] = []
@@ -161,6 +165,10 @@ def _parse(line: bytes, labels: Sequence[str]) -> Statement:
     values = {name: raw.get(name) for name in Statement.__dataclass_fields__}
     for name, value in values.items():
         _check_string(name, value, required=name in {"id", "text", "label"})
+    try:
+        check_text(raw["text"])
+    except UnclassifiableTextError as error:
+        raise CorpusError(f"{raw['id']!r}: {error}") from error
     if values["label"] not in labels:
         raise CorpusError(f"expected one of the labels {', '.join(labels)}, came {values['label']!r}")
     statement = Statement(**values)  # type: ignore[arg-type]  # checked one by one above
@@ -183,8 +191,13 @@ def _check_string(name: str, value: Any, required: bool) -> None:
 
 def fingerprint(statements: Iterable[Statement]) -> str:
     """Return a SHA-256 of ids, texts and labels that does not depend on their order or on how files divide them."""
-    rows = sorted(f"{each.id}\t{text_digest(each.text)}\t{each.label}" for each in statements)
-    return hashlib.sha256("\n".join(rows).encode()).hexdigest()
+    return fingerprint_of((each.id, text_digest(each.text), each.label) for each in statements)
+
+
+def fingerprint_of(rows: Iterable[tuple[str, str, str]]) -> str:
+    """Return the fingerprint of statements whose texts need not be at hand: id, digest of the text, label."""
+    lines = sorted("\t".join(row) for row in rows)
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
 def gold_indices(statements: Sequence[Statement], labels: Sequence[str]) -> npt.NDArray[np.int64]:

@@ -1,4 +1,4 @@
-"""From the trained network to the one that is served: fused ONNX, 8-bit weights, and proof that it answers alike."""
+"""From the trained network to the one that is served: fused ONNX with 8-bit weights."""
 
 import logging
 import warnings
@@ -6,10 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import onnx
 import torch
 from onnx import TensorProto, helper, numpy_helper
@@ -17,18 +15,10 @@ from onnx.external_data_helper import set_external_data
 from onnxruntime.transformers.fusion_options import FusionOptions
 from onnxruntime.transformers.optimizer import optimize_model
 
-from training.errors import ParityError
 from training.network import MeanPoolClassifier
 from training.quantise import quantise_products
 
-__all__ = ["MAX_DIFFERENCE", "MIN_AGREEMENT", "WEIGHTS", "check_parity", "export_network"]
-
-MIN_AGREEMENT = 0.97
-"""Share of the test split on which the exported network must give the trained network's label."""
-
-MAX_DIFFERENCE = 0.3
-"""Largest change of any probability that quantisation may cause on the test split. A few statements near a decision
-boundary move most; the scores in the manifest are measured after quantisation, so that what remains is in them."""
+__all__ = ["MAX_FILE_BYTES", "WEIGHTS", "export_network"]
 
 # From so many numbers on, a table of embeddings is worth a scale a row.
 _LARGE_TABLE = 1_000_000
@@ -40,8 +30,6 @@ _LARGE_TENSOR_BYTES = 4096
 
 MAX_FILE_BYTES = 90_000_000
 """Largest file of an exported network: hosts of repositories refuse files from 100 MB on."""
-
-Floats = npt.NDArray[np.floating[Any]]
 
 
 def export_network(network: MeanPoolClassifier, target: Path) -> None:
@@ -166,27 +154,3 @@ def _quiet() -> Iterator[None]:
             yield
     finally:
         logging.disable(level)
-
-
-def check_parity(trained: Floats, served: Floats) -> dict[str, float]:
-    """Compare the probabilities of the trained and of the served network, both of shape (statements, labels).
-
-    Returns:
-        `statements`, `label_agreement` and `max_difference` of any probability.
-
-    Raises:
-        ParityError: a limit of this module is passed.
-    """
-    agreement = float((trained.argmax(axis=1) == served.argmax(axis=1)).mean())
-    difference = float(np.abs(trained - served).max())
-    if not (agreement >= MIN_AGREEMENT and difference <= MAX_DIFFERENCE):  # not a number is refused too
-        raise ParityError(
-            f"the exported network differs from the trained one on the {len(trained)} statements of the test split: "
-            f"expected the same label on at least {MIN_AGREEMENT:.0%} and no probability changed by more than "
-            f"{MAX_DIFFERENCE}, came {agreement:.1%} and {difference:.3f}. No version was written."
-        )
-    return {
-        "statements": len(trained),
-        "label_agreement": round(agreement, 4),
-        "max_difference": round(difference, 4),
-    }

@@ -3,15 +3,10 @@
 import hashlib
 import json
 import shutil
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime
 from fnmatch import fnmatch
-from importlib.metadata import version as installed_version
 from pathlib import Path
-from subprocess import CalledProcessError
-from subprocess import run as run_process
 from time import monotonic
 from typing import Any
 
@@ -24,23 +19,25 @@ from model.calibration import softmax
 from model.classifier import NETWORK, TOKENIZER, Classifier, Prediction
 from model.labels import text_digest
 from training.base import BaseWeights, locate_base
-from training.calibrate import abstention_threshold, fit_calibration, label_weights, set_threshold
 from training.card import model_card
 from training.checkpoint import CHECKPOINT
 from training.config import FitConfig
 from training.corpus import Statement, fingerprint, gold_indices, read_statements
 from training.errors import ConfigError, OutputError
 from training.evaluate import evaluate, predict
-from training.export import WEIGHTS, check_parity, export_network
+from training.export import WEIGHTS, export_network
 from training.finetune import finetune, predict_logits
 from training.inputs import acts_of, load_encoder, tokenise
-from training.split import PARTS, Split, read_splits, split_statements
+from training.own import add_own, read_own
+from training.parity import check_parity
+from training.provenance import Provenance
+from training.split import Split, read_splits, split_statements
 from training.teacher import ANSWERS, TRANSFORMER, Teachers, read_unlabelled
+from training.version import CARD, calibrated, code, describe_data, describe_own, version_name
 from training.version_report import REPORT, version_report
 
-__all__ = ["CARD", "fit"]
+__all__ = ["fit"]
 
-CARD = "README.md"
 _OWN = {
     CARD, STATEMENTS, TRANSFORMER, NETWORK, TOKENIZER, REPORT, CHECKPOINT, f"{CHECKPOINT}.part", ANSWERS,
     f"{ANSWERS}.part", f"{MANIFEST}.part",
@@ -55,6 +52,7 @@ def fit(
     splits: Path | None = None,
     teacher: Sequence[Path] = (),
     unlabelled: Sequence[Path] = (),
+    own: Sequence[Path] = (),
 ) -> Manifest:
     """Train, export, calibrate and measure one version; its manifest is written last and completes the folder.
 
@@ -66,6 +64,7 @@ def fit(
         splits: folder of split files; what they do not name is split by hash.
         teacher: folders of versions, with their trained weights, whose answers are learnt beside the labels.
         unlabelled: files and folders of texts that the teachers alone answer.
+        own: files and folders of the users' own labelled statements; one in five is never trained on.
 
     Raises:
         TrainingError: with the reason; `out` is then not loadable as a model.
@@ -75,12 +74,18 @@ def fit(
     known = read_splits(splits) if splits else {}
     statements = read_statements(data, config.labels)
     split = split_statements(statements, config.validation_share, config.test_share, known)
-    lesson = _lesson(config, teacher, unlabelled, data, split)
+    mine = read_own(own, config.labels)
+    split, added = add_own(split, mine)
+    lesson = _lesson(config, teacher, unlabelled, [*data, *own], split)
     out.mkdir(parents=True, exist_ok=True)
     losses, test_logits = _train(config, split, base, out, lesson)
-    manifest = _calibrate(_draft(config, split, base, version, lesson), split, out)
+    draft = _draft(config, split, base, version, lesson)
+    logits = Classifier.open(out, draft).logits([each.text for each in split.validation])
+    manifest = calibrated(draft, logits, gold_indices(split.validation, draft.labels))
     manifest.data["absent"] = len(known.keys() - {each.id for each in statements})
-    (out / STATEMENTS).write_text(json.dumps(_ids(split)) + "\n", encoding="utf-8")
+    if own:
+        manifest.data["own"] = describe_own(len(added), len(mine.training) - len(added), len(mine.held_out))
+    Provenance.of_split(split).write(out)
     classifier = Classifier.open(out, manifest)
     started = monotonic()
     answers = predict(classifier, {each.id: each.text for each in split.test})
@@ -200,7 +205,7 @@ def _identity(config: FitConfig, split: Split, base: BaseWeights, lesson: _Lesso
 def _draft(config: FitConfig, split: Split, base: BaseWeights, version: str | None, lesson: _Lesson | None) -> Manifest:
     acts = lesson.teachers.acts if lesson else acts_of(split.train, config.labels)
     return Manifest(
-        version=version or f"{datetime.now(UTC):%Y-%m-%d}.1",
+        version=version or version_name(),
         labels=config.labels,
         max_tokens=config.max_tokens,
         window_overlap_tokens=config.window_overlap_tokens,
@@ -211,60 +216,9 @@ def _draft(config: FitConfig, split: Split, base: BaseWeights, version: str | No
         set_threshold=0.0,
         set_coverage=config.set_coverage,
         base={"name": base.name, "sha256": base.sha256},
-        data=_describe(split),
+        data=describe_data(split),
         training=asdict(config) | {"base": base.name} | (lesson.describe() if lesson else {}),
-        code={"version": installed_version("brink"), "commit": _commit(), "torch": torch.__version__},
+        code=code(torch.__version__),
         metrics={},
         parity={},
-    )
-
-
-def _parts(split: Split) -> dict[str, list[Statement]]:
-    return {part: getattr(split, part) for part in PARTS}
-
-
-def _ids(split: Split) -> dict[str, list[str]]:
-    return {name: [each.id for each in part] for name, part in _parts(split).items()}
-
-
-def _describe(split: Split) -> dict[str, Any]:
-    parts = _parts(split)
-    return {
-        "fingerprint": fingerprint([each for part in parts.values() for each in part]),
-        "splits": {
-            name: {
-                "fingerprint": fingerprint(part),
-                "statements": len(part),
-                "labels": dict(sorted(Counter(each.label for each in part).items())),
-                "sources": dict(sorted(Counter(each.source or "composed" for each in part).items())),
-            }
-            for name, part in parts.items()
-        },
-    }
-
-
-def _commit() -> str | None:
-    """Return the commit of this checkout, with `-dirty` where it was changed; None outside one."""
-    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
-    try:
-        return run_process(command, capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, CalledProcessError):
-        return None
-
-
-def _calibrate(manifest: Manifest, split: Split, out: Path) -> Manifest:
-    """Fit temperature, biases and thresholds on the validation split, with the very network that is served."""
-    logits = Classifier.open(out, manifest).logits([each.text for each in split.validation])
-    gold = gold_indices(split.validation, manifest.labels)
-    weights = label_weights(gold, manifest.training["label_prior"])
-    temperature, biases = fit_calibration(logits, gold, weights)
-    probabilities = softmax(logits, temperature, biases)
-    threshold = abstention_threshold(probabilities, gold, manifest.training["max_error_rate"], weights)
-    return replace(
-        manifest,
-        temperature=temperature,
-        biases=biases,
-        # Where no threshold keeps the error rate, every answer is one for a person to look at.
-        threshold=1.0 if threshold is None else threshold,
-        set_threshold=set_threshold(probabilities, gold, manifest.set_coverage, weights),
     )

@@ -37,6 +37,12 @@ def test_own_file_needs_only_id_text_and_label(tmp_path: Path) -> None:
     assert read_statements([path], LABELS) == [Statement("a-1", "We will answer.", "deterrent")]
 
 
+def test_text_that_no_version_could_classify_is_named_before_any_training(tmp_path: Path) -> None:
+    line = json.dumps(_row(id="book", text="word " * 5000)).encode()
+    expected = "bad.jsonl:1: 'book': expected at most 20,000 characters, came 25,000; split the text."
+    assert expected in _bad(tmp_path, line)
+
+
 def test_every_field_is_read(tmp_path: Path) -> None:
     row = _row(act="pledge", group="g", region="europe", era="future", register="wire", source="s", document="d")
     assert read_statements([write_rows(tmp_path / "f.jsonl", [row])], LABELS) == [Statement(**row)]

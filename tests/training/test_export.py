@@ -16,9 +16,10 @@ from model.classifier import NETWORK, Classifier
 from model.labels import ACTS, LABELS
 from tests.tiny import build_base, tiny_rows
 from training.errors import ParityError
-from training.export import WEIGHTS, check_parity, export_network
+from training.export import WEIGHTS, export_network
 from training.finetune import predict_logits
 from training.network import MeanPoolClassifier
+from training.parity import check_parity
 from training.teacher import TRANSFORMER
 
 

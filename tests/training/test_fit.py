@@ -12,7 +12,7 @@ import training.fit
 from model.artifact import MANIFEST, Manifest, file_digest, file_digests, read_manifest, verify_files
 from model.classifier import NETWORK, Classifier, Prediction
 from model.errors import ArtifactError
-from model.labels import ACTS, LABELS
+from model.labels import ACTS, LABELS, text_digest
 from tests.tiny import cue_words, tiny_config, tiny_rows, write_rows
 from training.__main__ import main
 from training.card import model_card
@@ -20,6 +20,8 @@ from training.corpus import fingerprint, read_statements
 from training.errors import BaseWeightsError, CorpusError, OutputError, ParityError
 from training.fit import fit
 from training.network import MeanPoolClassifier
+from training.own import is_held_out
+from training.provenance import Provenance
 from training.split import split_statements, write_splits
 
 CAMPS = ("hawkish", "dovish", "neutral")
@@ -83,7 +85,25 @@ def test_manifest_says_what_it_was_trained_on(manifest: Manifest, tiny_corpus: P
 def test_folder_names_every_statement_of_every_part(tiny_model: Path, manifest: Manifest, tiny_corpus: Path) -> None:
     split = split_statements(read_statements([tiny_corpus], manifest.labels), 0.1, 0.1)
     ids = json.loads((tiny_model / "statements.json").read_text(encoding="utf-8"))
-    assert ids == {part: [each.id for each in getattr(split, part)] for part in ("train", "validation", "test")}
+    parts = {part: getattr(split, part) for part in ("train", "validation", "test")}
+    digests = ids.pop("digests")
+    assert ids == {part: [each.id for each in statements] for part, statements in parts.items()}
+    assert digests == {part: sorted(text_digest(each.text) for each in parts[part]) for part in parts}
+
+
+def test_own_statements_are_trained_on_but_for_those_held_out(
+    tiny_base: Path, tiny_corpus: Path, tmp_path: Path
+) -> None:
+    rows = tiny_rows(60, seed=8)
+    config = replace(tiny_config(tiny_base), epochs=1)
+    own = write_rows(tmp_path / "own.jsonl", rows)
+    manifest = fit(config, [tiny_corpus], tmp_path / "out", own=[own])
+    learnt = Provenance.read(tmp_path / "out").learnt_digests
+    assert learnt is not None
+    held_out = {text_digest(row["text"]) for row in rows if is_held_out(row["text"])}
+    assert held_out & learnt == set()
+    assert {text_digest(row["text"]) for row in rows} - held_out <= learnt
+    assert manifest.data["own"] == {"trained": 60 - len(held_out), "left_out": 0, "held_out": len(held_out)}
 
 
 def test_calibration_is_that_of_a_network_that_has_learnt(manifest: Manifest) -> None:

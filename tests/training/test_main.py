@@ -7,14 +7,16 @@ from pathlib import Path
 import pytest
 
 import training.fit
-from model.artifact import MANIFEST, Manifest, read_manifest, verify_files
+from model.artifact import MANIFEST, RELEASED, Manifest, file_digests, read_manifest, verify_files, write_manifest
 from model.classifier import Classifier
 from model.labels import text_digest
 from tests.tiny import tiny_rows, write_rows
+from tests.training.variants import learnt_from
 from training.__main__ import main
 from training.config import FitConfig
 from training.corpus import read_statements
 from training.evaluate import evaluate, table
+from training.provenance import Provenance
 from training.split import read_splits
 
 Captured = pytest.CaptureFixture[str]
@@ -84,13 +86,13 @@ def test_fit_passes_every_option_on(monkeypatch: pytest.MonkeyPatch, tiny_model:
 
     monkeypatch.setattr(training.fit, "fit", record)
     options = ["--base", "b", "--seed", "5", "--epochs", "2", "--batch-size", "8", "--learning-rate", "0.01"]
-    more = ["--checkpoint-every-s", "1.5", "--labels", "x", "y", "--version", "v2", "--splits", "s"]
+    more = ["--checkpoint-every-s", "1.5", "--labels", "x", "y", "--version", "v2", "--splits", "s", "--own", "mine"]
     assert main(["fit", "--data", "a", "c", "--out", "o", *options, *more]) == 0
     assert main(["fit", "--data", "a", "--out", "o"]) == 0
     expected = FitConfig("b", ("x", "y"), 5, 2, 8, 0.01, checkpoint_every_s=1.5)
     assert calls == [
-        (expected, [Path("a"), Path("c")], Path("o"), "v2", Path("s")),
-        (FitConfig(), [Path("a")], Path("o"), None, None),
+        (expected, [Path("a"), Path("c")], Path("o"), "v2", Path("s"), [], [], [Path("mine")]),
+        (FitConfig(), [Path("a")], Path("o"), None, None, [], [], []),
     ]
     assert capsys.readouterr().out.startswith("version tiny-1 in o\n\n| statements |")
 
@@ -136,6 +138,40 @@ def test_released_folder_serves_alike_without_the_trained_weights(tiny_model: Pa
     assert _files(tiny_model) == before
 
 
+@pytest.mark.artifact
+def test_version_of_the_first_format_is_released_with_the_card_that_it_has(tmp_path: Path) -> None:
+    source = Path(shutil.copytree(RELEASED / "fast", tmp_path / "source"))
+    raw = json.loads((source / MANIFEST).read_text(encoding="utf-8"))
+    raw = {name: value for name, value in raw.items() if name not in {"acts", "biases"}} | {"format": 1}
+    for name in ("balanced_calibration_error", "balanced_accuracy"):
+        raw["metrics"].pop(name, None)
+    (source / MANIFEST).write_text(json.dumps(raw), encoding="utf-8")
+    assert main(["release", "--model", str(source), "--out", str(tmp_path / "out")]) == 0
+    assert (tmp_path / "out" / "README.md").read_bytes() == (source / "README.md").read_bytes()
+    verify_files(tmp_path / "out", read_manifest(tmp_path / "out"))
+
+
+def test_release_notes_what_was_learnt_from_where_the_texts_are_at_hand(
+    tiny_model: Path, tiny_corpus: Path, tmp_path: Path, capsys: Captured
+) -> None:
+    old = learnt_from(Path(shutil.copytree(tiny_model, tmp_path / "old")), None)
+    expected = Provenance.read(tiny_model)
+    Provenance(expected.ids, None).write(old)
+    write_manifest(old, replace(read_manifest(old), files=file_digests(old)))
+    # Pointers, as those to texts that are kept elsewhere, do as well as the statements themselves.
+    rows = [json.loads(line) for line in tiny_corpus.read_text(encoding="utf-8").splitlines()]
+    pointers = [{"id": row["id"], "label": row["label"], "sha256": text_digest(row["text"])} for row in rows[:100]]
+    parts = [write_rows(tmp_path / "a.jsonl", pointers), write_rows(tmp_path / "b.jsonl", rows[100:])]
+    command = ["release", "--model", str(old), "--out", str(tmp_path / "new"), "--texts"]
+    assert main([*command, *map(str, parts)]) == 0
+    assert Provenance.read(tmp_path / "new") == expected
+    changed = write_rows(tmp_path / "c.jsonl", [*rows[:-1], rows[-1] | {"text": "another"}])
+    command[4] = str(tmp_path / "other")
+    assert "as they were: expected the fingerprint" in _refused([*command, changed], capsys)
+    assert "statements of train are not there" in _refused([*command, parts[0]], capsys)
+    assert not (tmp_path / "other").exists()
+
+
 def test_release_never_overwrites(tiny_model: Path, tmp_path: Path, capsys: Captured) -> None:
     (tmp_path / "file").write_bytes(b"mine")
     assert "exists and is not overwritten" in _refused(["release", "--model", tiny_model, "--out", tmp_path], capsys)
@@ -169,6 +205,18 @@ def test_select_writes_a_round_without_its_reasons(tiny_model: Path, tmp_path: P
     assert {text_digest(row["text"]) for row in rows}.isdisjoint(text_digest(r["text"]) for r in tiny_rows(40, seed=5))
     assert {row["reason"] for row in why} == {"likely", "doubtful", "random"}
     assert "exists and is not overwritten" in _refused(["select", *places, "--out", out], capsys)
+
+
+def test_text_that_cannot_be_classified_does_not_stop_a_round(
+    tiny_model: Path, tmp_path: Path, capsys: Captured
+) -> None:
+    rows = [{"id": row["id"], "text": row["text"]} for row in tiny_rows(20, seed=5)]
+    pool = write_rows(tmp_path / "pool.jsonl", [*rows, {"id": "book", "text": "a " * 20_000}])
+    options = ["--pool", str(pool), "--model", str(tiny_model), "--count", "5", "--out", str(tmp_path / "out.jsonl")]
+    assert main(["select", *options]) == 0
+    out, err = capsys.readouterr()
+    assert out.startswith("5 of 20 statements in ")
+    assert err == "left out: 'book': expected at most 20,000 characters, came 39,999; split the text.\n"
 
 
 def test_agreement_compares_two_readers(tmp_path: Path, capsys: Captured) -> None:

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from model.artifact import STATEMENTS, locate_model
-from model.classifier import Classifier
+from model.classifier import Classifier, check_text
+from model.errors import UnclassifiableTextError
 from training.agreement import Reading, agreement, agreement_table, read_readings
 from training.check import check_corpus
 from training.commands.files import refuse_existing, write_new
@@ -109,7 +110,7 @@ def _select(options: argparse.Namespace) -> int:
     for path in filter(None, (options.out, options.reasons)):
         refuse_existing(path)
     classifier = Classifier.load(locate_model(options.model))
-    pool = read_pool(options.pool, options.labelled)
+    pool = [row for row in read_pool(options.pool, options.labelled) if _is_readable(row)]
     predictions = predict(classifier, {row["id"]: row["text"] for row in pool})
     probabilities = np.array([list(each.probabilities.values()) for each in predictions])
     trained_on = classifier.manifest.data["splits"]["train"]["labels"]
@@ -122,6 +123,16 @@ def _select(options: argparse.Namespace) -> int:
     chosen = ", ".join(f"{reason} {count}" for reason, count in counts.most_common())
     print(f"{len(picks)} of {len(pool)} statements in {options.out}: {chosen}")
     return 0
+
+
+def _is_readable(row: dict[str, Any]) -> bool:
+    """Return whether a row of a pool can be classified; one that cannot is named, and is no reason to stop."""
+    try:
+        check_text(row["text"])
+    except UnclassifiableTextError as error:
+        sys.stderr.write(f"left out: {row['id']!r}: {error}\n")
+        return False
+    return True
 
 
 def _agreement(options: argparse.Namespace) -> int:

@@ -8,15 +8,17 @@ from pathlib import Path
 
 import numpy as np
 
-from model.artifact import MANIFEST, STATEMENTS, file_digests, locate_model, read_manifest, verify_files, write_manifest
+from model.artifact import MANIFEST, file_digests, locate_model, read_manifest, verify_files, write_manifest
 from model.classifier import Classifier
-from training.card import model_card
+from training.card import is_described, model_card
 from training.commands.files import refuse_existing
 from training.compare import compare, comparison_table, whole_groups
 from training.config import FitConfig
 from training.corpus import gold_indices, read_statements
 from training.errors import CorpusError
 from training.evaluate import evaluate, predict, table
+from training.provenance import Provenance
+from training.version import CARD
 
 __all__ = ["OPTIONS", "add_config_options", "add_version_commands", "config_from"]
 
@@ -36,6 +38,7 @@ def add_version_commands(commands: "argparse._SubParsersAction[argparse.Argument
     fit.add_argument("--labels", nargs="+", help="the label set, in the order of the outputs")
     fit.add_argument("--teacher", type=Path, nargs="+", default=[], help="folders that `fit` wrote, to learn from")
     fit.add_argument("--unlabelled", type=Path, nargs="+", default=[], help="texts that only the teachers answer")
+    fit.add_argument("--own", type=Path, nargs="+", default=[], help="the users' own, of which one in five is held out")
     fit.add_argument("--version", help="name of the version; today's date by default")
     add_config_options(fit)
     fit.set_defaults(run=_fit)
@@ -54,6 +57,9 @@ def add_version_commands(commands: "argparse._SubParsersAction[argparse.Argument
     release = commands.add_parser("release", help="copy what serving needs of a version into a new folder")
     release.add_argument("--model", type=Path, required=True, help="folder that `fit` has written")
     release.add_argument("--out", type=Path, required=True, help="new folder")
+    release.add_argument(
+        "--texts", type=Path, nargs="+", default=[], help="statements or pointers: notes digests of what was learnt"
+    )
     release.set_defaults(run=_release)
 
 
@@ -78,7 +84,14 @@ def _fit(options: argparse.Namespace) -> int:
     if options.labels:
         config = replace(config, labels=tuple(options.labels))
     manifest = fit(
-        config, options.data, options.out, options.version, options.splits, options.teacher, options.unlabelled
+        config,
+        options.data,
+        options.out,
+        options.version,
+        options.splits,
+        options.teacher,
+        options.unlabelled,
+        options.own,
     )
     print(f"version {manifest.version} in {options.out}\n\n{table(manifest.metrics)}")
     if absent := manifest.data["absent"]:
@@ -99,7 +112,7 @@ def _compare(options: argparse.Namespace) -> int:
     labels = classifiers[0].labels
     if classifiers[1].labels != labels:
         raise CorpusError(f"expected two models of the same labels, came {labels} and {classifiers[1].labels}.")
-    known = set().union(*(_learnt_from(folder) for folder in folders))
+    known = set().union(*(Provenance.read(folder).learnt_ids for folder in folders))
     statements = [each for each in read_statements(options.data, labels) if each.id not in known]
     if not statements:
         raise CorpusError("expected statements that neither model was trained or calibrated on, came none in --data.")
@@ -112,23 +125,17 @@ def _compare(options: argparse.Namespace) -> int:
     return 0
 
 
-def _learnt_from(folder: Path) -> set[str]:
-    """Return the ids of the statements that a version was trained or calibrated on."""
-    path = folder / STATEMENTS
-    if not path.is_file():
-        raise CorpusError(f"{folder} lacks {STATEMENTS}, which says what it was trained on; fit the version anew.")
-    parts = json.loads(path.read_text(encoding="utf-8"))
-    return {*parts["train"], *parts["validation"]}
-
-
 def _release(options: argparse.Namespace) -> int:
-    from training.fit import CARD  # see _fit
-    from training.teacher import TRANSFORMER
+    from training.teacher import TRANSFORMER  # see _fit
 
     manifest = read_manifest(options.model)
     verify_files(options.model, manifest)
+    provenance = Provenance.read(options.model).with_digests(options.texts, manifest) if options.texts else None
     refuse_existing(options.out)
     shutil.copytree(options.model, options.out, ignore=shutil.ignore_patterns(TRANSFORMER, MANIFEST))
-    (options.out / CARD).write_text(model_card(manifest), encoding="utf-8")
+    if is_described(manifest):  # a version of the first format keeps the card that it came with
+        (options.out / CARD).write_text(model_card(manifest), encoding="utf-8")
+    if provenance:
+        provenance.write(options.out)
     write_manifest(options.out, replace(manifest, files=file_digests(options.out)))
     return 0
