@@ -20,7 +20,7 @@ from model.errors import ArtifactError, UnclassifiableTextError
 from model.labels import ABSTENTION_LABEL
 from model.processor import multiplies_bytes_exactly
 
-__all__ = ["MAX_CHARACTERS", "NETWORK", "TOKENIZER", "Classifier", "Prediction", "check_text"]
+__all__ = ["MAX_CHARACTERS", "NETWORK", "TOKENIZER", "Classifier", "Prediction", "answer", "check_text"]
 
 MAX_CHARACTERS = 20_000
 """Longest text that is classified; a longer one is a document, to be split by whoever knows its parts."""
@@ -92,7 +92,7 @@ class Classifier:
         self._session = session
         self._inputs = {each.name for each in session.get_inputs()}
         self._outputs = ["logits", "act_logits"] if manifest.acts else ["logits"]
-        self._act_columns = _act_columns(manifest)
+        self._width = len(manifest.labels) + sum(len(acts) or 1 for acts in manifest.acts.values())
 
     @classmethod
     def load(cls, folder: Path, threads: int = 0) -> Self:
@@ -139,7 +139,7 @@ class Classifier:
         return [
             windows
             if isinstance(windows, UnclassifiableTextError)
-            else self._predict(windows, np.stack([next(logits) for _ in windows]))
+            else answer(self.manifest, [len(each.ids) for each in windows], np.stack([next(logits) for _ in windows]))
             for windows in encoded
         ]
 
@@ -148,7 +148,7 @@ class Classifier:
         stances = {name: value for name, value in prediction.probabilities.items() if name != ABSTENTION_LABEL}
         label = max(stances, key=stances.__getitem__)
         confidence = stances[label]
-        return replace(prediction, label=label, confidence=confidence, abstained=self._abstains(confidence))
+        return replace(prediction, label=label, confidence=confidence, abstained=confidence < self.manifest.threshold)
 
     def logits(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
         """Return the network's raw outputs for the first window of each text, shape (texts, labels)."""
@@ -169,8 +169,7 @@ class Classifier:
 
     def _run(self, windows: Sequence[Encoding]) -> npt.NDArray[np.float32]:
         """Return the logits of labels and, after them, acts, shape (windows, labels + acts)."""
-        width = len(self.labels) + sum(len(acts) or 1 for acts in self.manifest.acts.values())
-        logits = np.empty((len(windows), width), dtype=np.float32)
+        logits = np.empty((len(windows), self._width), dtype=np.float32)
         by_length = sorted(range(len(windows)), key=lambda index: len(windows[index].ids))  # little padding
         for start in range(0, len(windows), _BATCH):
             batch = by_length[start : start + _BATCH]
@@ -188,28 +187,33 @@ class Classifier:
         feed = {"input_ids": ids, "attention_mask": mask, "token_type_ids": np.zeros_like(ids)}
         return {name: array for name, array in feed.items() if name in self._inputs}
 
-    def _predict(self, windows: Sequence[Encoding], logits: npt.NDArray[np.float32]) -> Prediction:
-        lengths = [len(window.ids) for window in windows]
-        of_labels = softmax(logits[:, : len(self.labels)], self.manifest.temperature, self.manifest.biases)
-        # (labels,); a text of several windows is the mean of them, each weighted by its tokens
-        probabilities = np.average(of_labels, axis=0, weights=lengths)
-        best = int(probabilities.argmax())
-        confidence = float(probabilities[best])
-        return Prediction(
-            label=self.labels[best],
-            confidence=confidence,
-            abstained=self._abstains(confidence),
-            probabilities=dict(zip(self.labels, probabilities.tolist(), strict=True)),
-            prediction_set=[self.labels[i] for i in prediction_set(probabilities, self.manifest.set_threshold)],
-            windows=len(windows),
-            acts={
-                label: self.manifest.acts[label][_likeliest(logits[:, columns], lengths)]
-                for label, columns in self._act_columns.items()
-            },
-        )
 
-    def _abstains(self, confidence: float) -> bool:
-        return confidence < self.manifest.threshold
+def answer(manifest: Manifest, lengths: Sequence[int], logits: npt.NDArray[np.float32]) -> Prediction:
+    """Return the answer for one text.
+
+    Args:
+        manifest: of the version that read it.
+        lengths: of the windows into which it was split, in tokens.
+        logits: of each window, those of the acts after those of the labels, shape (windows, labels + acts).
+    """
+    labels = manifest.labels
+    of_labels = softmax(logits[:, : len(labels)], manifest.temperature, manifest.biases)
+    # (labels,); a text of several windows is the mean of them, each weighted by its tokens
+    probabilities = np.average(of_labels, axis=0, weights=lengths)
+    best = int(probabilities.argmax())
+    confidence = float(probabilities[best])
+    return Prediction(
+        label=labels[best],
+        confidence=confidence,
+        abstained=confidence < manifest.threshold,
+        probabilities=dict(zip(labels, probabilities.tolist(), strict=True)),
+        prediction_set=[labels[i] for i in prediction_set(probabilities, manifest.set_threshold)],
+        windows=len(lengths),
+        acts={
+            label: manifest.acts[label][_likeliest(logits[:, columns], lengths)]
+            for label, columns in _act_columns(manifest).items()
+        },
+    )
 
 
 def _likeliest(act_logits: npt.NDArray[np.float32], lengths: Sequence[int]) -> int:

@@ -1,6 +1,14 @@
 """The errors that this package raises: each says what was expected, what came and what to do."""
 
-__all__ = ["BaseWeightsError", "ConfigError", "CorpusError", "OutputError", "ParityError", "TrainingError"]
+__all__ = [
+    "BaseWeightsError",
+    "ConfigError",
+    "CorpusError",
+    "NetworkError",
+    "OutputError",
+    "ParityError",
+    "TrainingError",
+]
 
 
 class TrainingError(Exception):
@@ -17,6 +25,10 @@ class CorpusError(TrainingError):
 
 class BaseWeightsError(TrainingError):
     """The pretrained encoder is missing or is not the one that was expected."""
+
+
+class NetworkError(TrainingError):
+    """The network of a version is not built as it must be for its head to be refitted."""
 
 
 class OutputError(TrainingError):

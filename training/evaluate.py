@@ -6,13 +6,14 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from model.artifact import Manifest
 from model.classifier import Classifier, Prediction
 from training.calibrate import label_weights
 from training.corpus import Statement, gold_indices
 from training.errors import CorpusError
 from training.metrics import score
 
-__all__ = ["COMPOSED", "evaluate", "predict", "table"]
+__all__ = ["COMPOSED", "evaluate", "predict", "score_answers", "table"]
 
 COMPOSED = "composed"
 """Stands for the statements without a source: those that were written for a corpus."""
@@ -26,30 +27,44 @@ _PROGRESS_FROM = 2048
 def evaluate(
     classifier: Classifier, statements: Sequence[Statement], predictions: Sequence[Prediction] | None = None
 ) -> dict[str, Any]:
-    """Return the scores of `training.metrics.score` over all statements, set coverage and size, and `by_origin`.
-
-    `balanced_set_coverage` weighs the labels alike.
-
-    `by_origin` scores the composed statements and the real ones apart, where there are both. Where the `predictions`
-    of the statements are at hand, they are not computed again.
+    """Return the scores of `score_answers`; where the `predictions` are at hand, they are not computed again.
 
     Raises:
         CorpusError: there is no statement, or one cannot be classified.
     """
+    predictions = predictions or predict(classifier, {each.id: each.text for each in statements})
+    return score_answers(classifier.manifest, statements, predictions)
+
+
+def score_answers(
+    manifest: Manifest, statements: Sequence[Statement], predictions: Sequence[Prediction]
+) -> dict[str, Any]:
+    """Return the scores of `training.metrics.score` over all statements, set coverage and size, and `by_origin`.
+
+    `balanced_set_coverage` weighs the labels alike. `by_origin` scores the composed statements and the real ones
+    apart, where there are both.
+
+    Args:
+        manifest: of the version that answered.
+        statements: with their labels.
+        predictions: the answer to each.
+
+    Raises:
+        CorpusError: there is no statement.
+    """
     if not statements:
         raise CorpusError("expected at least one statement to measure on, came none.")
-    predictions = predictions or predict(classifier, {each.id: each.text for each in statements})
     probabilities = np.array([list(each.probabilities.values()) for each in predictions])
-    gold = gold_indices(statements, classifier.labels)
-    threshold = classifier.manifest.threshold
+    gold = gold_indices(statements, manifest.labels)
+    threshold = manifest.threshold
     held = [each.label in said.prediction_set for each, said in zip(statements, predictions, strict=True)]
     origins = np.array([COMPOSED if each.source is None else "real" for each in statements])
-    return score(probabilities, gold, classifier.labels, threshold) | {
+    return score(probabilities, gold, manifest.labels, threshold) | {
         "set_coverage": round(float(np.mean(held)), 4),
         "balanced_set_coverage": round(float(np.average(held, weights=label_weights(gold, "uniform"))), 4),
         "set_size": round(float(np.mean([len(said.prediction_set) for said in predictions])), 4),
         "by_origin": {
-            str(origin): score(probabilities[origins == origin], gold[origins == origin], classifier.labels, threshold)
+            str(origin): score(probabilities[origins == origin], gold[origins == origin], manifest.labels, threshold)
             for origin in np.unique(origins)
         }
         if len(np.unique(origins)) > 1
