@@ -5,6 +5,7 @@ import sys
 
 from model.errors import ModelError
 from training.commands.corpus import add_corpus_commands
+from training.commands.loop import add_loop_commands
 from training.commands.versions import add_version_commands
 from training.errors import TrainingError
 
@@ -23,6 +24,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m training", description="Make, measure and check models.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     add_version_commands(commands)
+    add_loop_commands(commands)
     add_corpus_commands(commands)
     return parser
 

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from training.compare import compare, comparison_table, whole_groups
+from training.compare import compare, comparison_table, group_gain, whole_groups
 from training.corpus import Statement
 
 LABELS = ("a", "b")
@@ -34,6 +34,24 @@ def test_versions_that_err_on_other_statements_equally_often_are_alike() -> None
     assert found.only_right == (10, 10)
     assert found.p_value == 1.0
     assert found.accuracy_gain[0] < 0 < found.accuracy_gain[1]
+
+
+def test_fall_of_a_recall_comes_with_its_interval() -> None:
+    found = compare(_wrong_on(), _wrong_on(*range(20)), GOLD, LABELS)
+    low, high = found.recall_gain["a"]
+    assert -0.6 < low < -0.4 < high < -0.2
+    assert found.recall_gain["b"] == (0.0, 0.0)
+
+
+def test_gain_in_whole_groups_is_that_of_groups_and_not_of_statements() -> None:
+    statements = [Statement(str(place), "t", "a", group=f"g{place // 2}") for place in range(80)]
+    every, none = np.ones(80, dtype=bool), np.zeros(80, dtype=bool)
+    half = np.arange(80) % 2 == 0  # one of each pair: no group is whole
+    assert group_gain(statements, every, half) == group_gain(statements, every, none) == (-1.0, -1.0)
+    some = np.arange(80) < 40
+    low, high = group_gain(statements, every, some)
+    assert -0.7 < low < -0.5 < high < -0.3
+    assert group_gain(statements, some, some) == (0.0, 0.0)
 
 
 def test_version_against_itself_gains_nothing() -> None:
