@@ -18,7 +18,7 @@ from onnxruntime.transformers.optimizer import optimize_model
 from training.network import MeanPoolClassifier
 from training.quantise import quantise_products
 
-__all__ = ["MAX_FILE_BYTES", "WEIGHTS", "export_network"]
+__all__ = ["MAX_FILE_BYTES", "WEIGHTS", "export_network", "fuse"]
 
 # From so many numbers on, a table of embeddings is worth a scale a row.
 _LARGE_TABLE = 1_000_000
@@ -42,24 +42,30 @@ def export_network(network: MeanPoolClassifier, target: Path) -> None:
     of eight-bit integers: see `training.quantise`.
     """
     with TemporaryDirectory() as scratch:
-        exported, fused = Path(scratch) / "exported.onnx", Path(scratch) / "fused.onnx"
-        _trace(network, exported)
-        encoder = network.encoder.config
-        options = FusionOptions("bert")
-        options.enable_embed_layer_norm = False  # it would take the table of embeddings in, as float32
-        with _quiet():
-            optimize_model(
-                str(exported),
-                model_type="bert",
-                num_heads=encoder.num_attention_heads,
-                hidden_size=encoder.hidden_size,
-                opt_level=0,
-                optimization_options=options,
-            ).save_model_to_file(str(fused))
+        fused = Path(scratch) / "fused.onnx"
+        fuse(network, fused)
         served = onnx.load(fused)
         quantise_products(served)
         _quantise_tables(served.graph)
         _save(served, target)
+
+
+def fuse(network: MeanPoolClassifier, target: Path) -> None:
+    """Write `network` to `target` in float32, its layer norms and GELUs fused with what stands before them."""
+    exported = target.with_name(f"exported-{target.name}")
+    _trace(network, exported)
+    encoder = network.encoder.config
+    options = FusionOptions("bert")
+    options.enable_embed_layer_norm = False  # it would take the table of embeddings in, as float32
+    with _quiet():
+        optimize_model(
+            str(exported),
+            model_type="bert",
+            num_heads=encoder.num_attention_heads,
+            hidden_size=encoder.hidden_size,
+            opt_level=0,
+            optimization_options=options,
+        ).save_model_to_file(str(target))
 
 
 def _quantise_tables(graph: onnx.GraphProto) -> None:

@@ -113,7 +113,8 @@ def _fit(
             losses.append(_take_step(network, optimizer, loss))
             bar.set_postfix(loss=f"{sum(losses[-50:]) / len(losses[-50:]):.3f}", refresh=False)
             bar.update(len(steps[step]))
-            if time.monotonic() - saved_at >= config.checkpoint_every_s:
+            # The last one too: what follows, the export and its checks, may be killed or refuse.
+            if time.monotonic() - saved_at >= config.checkpoint_every_s or step + 1 == len(steps):
                 save_checkpoint(folder, Position(run, step + 1), network, optimizer)
                 saved_at = time.monotonic()
     return losses

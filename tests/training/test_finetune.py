@@ -13,7 +13,7 @@ from torch import nn
 import training.finetune
 from model.labels import LABELS
 from tests.tiny import tiny_config
-from training.checkpoint import CHECKPOINT, Position, save_checkpoint
+from training.checkpoint import Position, save_checkpoint
 from training.config import FitConfig
 from training.finetune import capped, finetune, length_grouped_batches, predict_logits
 from training.network import MeanPoolClassifier
@@ -110,9 +110,13 @@ def test_checkpoint_of_another_run_is_ignored(config: FitConfig, tiny_tokens: Da
     assert _same_weights(after_another, whole)
 
 
-def test_checkpoints_are_no_more_frequent_than_asked(config: FitConfig, tiny_tokens: Dataset, tmp_path: Path) -> None:
+def test_checkpoints_are_no_more_frequent_than_asked_and_the_last_step_has_one(
+    config: FitConfig, tiny_tokens: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saved: list[int] = []
+    monkeypatch.setattr(training.finetune, "save_checkpoint", lambda _, position, *rest: saved.append(position.step))
     finetune(_fresh(config), tiny_tokens, replace(config, checkpoint_every_s=1e9), tmp_path, "run")
-    assert not (tmp_path / CHECKPOINT).exists()
+    assert saved == [STEPS]
 
 
 def test_learning_rate_rises_and_falls_and_decay_spares_vectors(
