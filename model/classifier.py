@@ -19,6 +19,7 @@ from model.calibration import prediction_set, softmax
 from model.errors import ArtifactError, UnclassifiableTextError
 from model.labels import ABSTENTION_LABEL
 from model.processor import multiplies_bytes_exactly
+from model.reading import Reading
 
 __all__ = ["MAX_CHARACTERS", "NETWORK", "TOKENIZER", "Classifier", "Prediction", "answer", "check_text"]
 
@@ -45,6 +46,7 @@ class Prediction:
         prediction_set: labels that cannot be ruled out at the model's coverage, likeliest first.
         windows: into how many parts the text was split to be read.
         acts: the likeliest act beneath each label; a label without acts is not among them.
+        reading: how the text looked to the tokenizer; None where nobody counted.
     """
 
     label: str
@@ -54,6 +56,7 @@ class Prediction:
     prediction_set: list[str]
     windows: int
     acts: dict[str, str] = field(default_factory=dict)
+    reading: Reading | None = None
 
     @property
     def act(self) -> str | None:
@@ -89,6 +92,7 @@ class Classifier:
         self._tokenizer = tokenizer
         self._tokenizer.no_padding()
         self._tokenizer.enable_truncation(manifest.max_tokens, stride=manifest.window_overlap_tokens)
+        self._unknown = _unknown_token(tokenizer)
         self._session = session
         self._inputs = {each.name for each in session.get_inputs()}
         self._outputs = ["logits", "act_logits"] if manifest.acts else ["logits"]
@@ -139,8 +143,11 @@ class Classifier:
         return [
             windows
             if isinstance(windows, UnclassifiableTextError)
-            else answer(self.manifest, [len(each.ids) for each in windows], np.stack([next(logits) for _ in windows]))
-            for windows in encoded
+            else replace(
+                answer(self.manifest, [len(each.ids) for each in windows], np.stack([next(logits) for _ in windows])),
+                reading=self._read(text, windows),
+            )
+            for text, windows in zip(texts, encoded, strict=True)
         ]
 
     def to_stance(self, prediction: Prediction) -> Prediction:
@@ -166,6 +173,13 @@ class Classifier:
             return self._encode(text)
         except UnclassifiableTextError as error:
             return error
+
+    def _read(self, text: str, windows: Sequence[Encoding]) -> Reading:
+        ids: list[int] = []
+        for rank, window in enumerate(windows):
+            own = [id_ for id_, special in zip(window.ids, window.special_tokens_mask, strict=True) if not special]
+            ids += own[self.manifest.window_overlap_tokens if rank else 0 :]
+        return Reading(len(ids), 0 if self._unknown is None else ids.count(self._unknown), len(text.split()))
 
     def _run(self, windows: Sequence[Encoding]) -> npt.NDArray[np.float32]:
         """Return the logits of labels and, after them, acts, shape (windows, labels + acts)."""
@@ -214,6 +228,12 @@ def answer(manifest: Manifest, lengths: Sequence[int], logits: npt.NDArray[np.fl
             for label, columns in _act_columns(manifest).items()
         },
     )
+
+
+def _unknown_token(tokenizer: Tokenizer) -> int | None:
+    """Return the id of what stands for a word that the vocabulary lacks; None where it can spell every word."""
+    name = getattr(tokenizer.model, "unk_token", None)  # a vocabulary may hold others of such a name
+    return None if name is None else tokenizer.token_to_id(name)
 
 
 def _likeliest(act_logits: npt.NDArray[np.float32], lengths: Sequence[int]) -> int:

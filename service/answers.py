@@ -15,7 +15,8 @@ def answer_body(answer: Answer, words: Sequence[Word] | None = None) -> Predicti
     """Return the body of one answer, with an explanation where there are `words`; what is unset is not sent."""
     if not isinstance(answer, Prediction):
         return TextErrorBody(error=TextError(code=answer.code, message=str(answer)))
-    fields = {name: value for name, value in asdict(answer).items() if name != "acts"} | {"act": answer.act}
+    kept_back = {"acts", "reading"}
+    fields = {name: value for name, value in asdict(answer).items() if name not in kept_back} | {"act": answer.act}
     if words is not None:
         fields["explanation"] = [WordBody(**asdict(word)) for word in words]
     return PredictionBody(**fields)

@@ -8,6 +8,7 @@ from tqdm import tqdm
 
 from model.artifact import Manifest
 from model.classifier import Classifier, Prediction
+from model.reading import reading_rates
 from training.calibrate import label_weights
 from training.corpus import Statement, gold_indices
 from training.errors import CorpusError
@@ -41,8 +42,9 @@ def score_answers(
 ) -> dict[str, Any]:
     """Return the scores of `training.metrics.score` over all statements, set coverage and size, and `by_origin`.
 
-    `balanced_set_coverage` weighs the labels alike. `by_origin` scores the composed statements and the real ones
-    apart, where there are both.
+    `balanced_set_coverage` weighs the labels alike. The mean `confidence` and `reading`, the rates of
+    `model.reading`, are what a service compares the texts that it is asked about with. `by_origin` scores the composed
+    statements and the real ones apart, where there are both.
 
     Args:
         manifest: of the version that answered.
@@ -63,6 +65,8 @@ def score_answers(
         "set_coverage": round(float(np.mean(held)), 4),
         "balanced_set_coverage": round(float(np.average(held, weights=label_weights(gold, "uniform"))), 4),
         "set_size": round(float(np.mean([len(said.prediction_set) for said in predictions])), 4),
+        "confidence": round(float(probabilities.max(axis=1).mean()), 4),
+        "reading": _reading(predictions),
         "by_origin": {
             str(origin): score(probabilities[origins == origin], gold[origins == origin], manifest.labels, threshold)
             for origin in np.unique(origins)
@@ -70,6 +74,11 @@ def score_answers(
         if len(np.unique(origins)) > 1
         else {},
     }
+
+
+def _reading(predictions: Sequence[Prediction]) -> dict[str, float] | None:
+    rates = reading_rates(each.reading for each in predictions if each.reading is not None)
+    return None if rates is None else {name: round(value, 6) for name, value in rates.items()}
 
 
 def predict(classifier: Classifier, texts: Mapping[str, str]) -> list[Prediction]:

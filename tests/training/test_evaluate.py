@@ -31,6 +31,8 @@ def test_scores_are_those_of_the_answers_that_are_served(classifier: Classifier)
     assert metrics["answered"] == round(1 - sum(answer.abstained for answer in answers) / 42, 4)
     assert metrics["set_coverage"] == round(sum(held) / 42, 4)
     assert metrics["set_size"] == round(float(np.mean([len(answer.prediction_set) for answer in answers])), 4)
+    assert metrics["confidence"] == round(float(np.mean([answer.confidence for answer in answers])), 4)
+    assert metrics["reading"] == {"tokens": 11.0, "unknown_tokens": 0.0, "tokens_per_word": 1.1}  # ten words and a dot
     assert tuple(metrics["per_label"]) == LABELS
     assert metrics["by_origin"] == {}
 
