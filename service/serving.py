@@ -9,6 +9,7 @@ from typing import Self
 from model.classifier import Classifier, Prediction
 from model.errors import UnclassifiableTextError
 from service.batching import Batcher, Room
+from service.drift import Drift
 
 __all__ = ["Answer", "Loaded", "Serving"]
 
@@ -31,15 +32,17 @@ class Loaded:
 class Serving:
     """A model that answers, with its queue. Of the event loop: not safe to use from several threads."""
 
-    def __init__(self, loaded: Loaded, room: Room) -> None:
+    def __init__(self, loaded: Loaded, room: Room, drift_answers: int = 1000) -> None:
         """Begin to answer; call from the event loop.
 
         Args:
             loaded: the model.
             room: shared with the model that this one follows, while both answer.
+            drift_answers: how many of its last answers are watched.
         """
         self.promoted = loaded.version
         self.classifier = loaded.classifier
+        self.drift = Drift(loaded.classifier.manifest, drift_answers)
         self.batcher: Batcher[Answer] = Batcher(loaded.classifier.classify, room)
         self.batcher.start()
         self._requests = 0

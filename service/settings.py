@@ -34,6 +34,7 @@ class Settings(BaseModel):
     max_queued_texts: int = Field(4096, ge=1024, description="texts waiting at once; beyond it 429")
     request_timeout_s: float = Field(60.0, gt=0, le=3600, description="older requests get 504")
     shutdown_timeout_s: int = Field(60, ge=0, le=3600, description="time to answer what was accepted before it stops")
+    drift_answers: int = Field(1000, ge=200, le=10_000, description="last answers that are compared with the training")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least severity that is logged")
     log_format: Literal["json", "console"] = Field("json", description="one JSON object a line, or text for a person")
 

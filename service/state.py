@@ -45,8 +45,8 @@ class State:
 
     def begin(self, loaded: Loaded) -> None:
         """Answer with a model from now on; what the one before it has accepted, it still answers."""
-        before, self._serving = self._serving, Serving(loaded, self._room)
-        self.metrics.serve(loaded.classifier.manifest)
+        before, self._serving = self._serving, Serving(loaded, self._room, self.settings.drift_answers)
+        self.metrics.serve(loaded.classifier.manifest, self._serving.drift)
         if before is not None:
             drain = asyncio.create_task(before.drain())
             self._drains[drain] = before

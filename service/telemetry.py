@@ -15,6 +15,8 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 from model.artifact import Manifest
 from model.classifier import Prediction
 from model.errors import UnclassifiableTextError
+from service.drift import Drift
+from service.drift_gauges import DriftCollector
 
 __all__ = ["Metrics", "RequestLog", "configure_logging"]
 
@@ -77,13 +79,16 @@ class Metrics:
             "brink_model_load_failures", "versions that did not load or did not answer", registry=self.registry
         )
         self._model = Info("brink_model", "the model that answers", registry=self.registry)
+        self._drift = DriftCollector()
+        self.registry.register(self._drift)
 
     def _counter(self, name: str, description: str, labels: Sequence[str]) -> Counter:
         return Counter(name, description, labels, registry=self.registry)
 
-    def serve(self, manifest: Manifest) -> None:
-        """Name the model that answers from now on."""
+    def serve(self, manifest: Manifest, drift: Drift) -> None:
+        """Name the model that answers from now on, and show the drift of its answers."""
         self._model.info({"version": manifest.version})
+        self._drift.drift = drift
 
     def load_failed(self) -> None:
         """Count a version that was promoted, or should have been, and cannot serve."""

@@ -1,11 +1,13 @@
-"""What operators and orchestrators ask: alive, ready, metrics, which model."""
+"""What operators and orchestrators ask: alive, ready, metrics, which model, and whether it still fits."""
 
+from dataclasses import asdict
 from typing import Any
 
 from fastapi import APIRouter
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.responses import Response
 
+from service.drift_schemas import DriftBody
 from service.identity import Predictor
 from service.problems import PROBLEM_RESPONSES
 from service.schemas import ModelBody, StatusBody
@@ -55,3 +57,13 @@ async def model(state: CurrentState, _: Predictor) -> ModelBody:
         data_fingerprint=manifest.data["fingerprint"],
         trained_on=manifest.data["splits"],
     )
+
+
+@router.get("/v1/drift", responses=_GUARDED)
+async def drift(state: CurrentState, _: Predictor) -> DriftBody:
+    """Say whether the last answers still look like what the model was made of; of this process alone.
+
+    The verdict is `steady` below a population stability index of 0.1, of the labels or of abstention whichever is
+    larger, `drifting` from 0.25 and `shifting` between; `too few` below 200 answers.
+    """
+    return DriftBody(**asdict(state.drift.report()))

@@ -37,6 +37,7 @@ async def _predict(request: PredictRequest, state: State) -> PredictResponse:
     texts, timeout_s = request.all_texts, state.settings.request_timeout_s
     with state.serving.kept() as serving:  # one model for all of an answer
         answers = await serving.batcher.submit(texts, timeout_s)
+        serving.drift.note(answers)  # as the model gave them, a stance or not
         if request.stances_only:
             answers = [serving.classifier.to_stance(each) if isinstance(each, Prediction) else each for each in answers]
         explanations = await _explain(serving, texts, answers, timeout_s) if request.explain else [None] * len(texts)

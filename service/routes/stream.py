@@ -107,10 +107,11 @@ async def _answer(lines: Sequence[bytes | None], serving: Serving, state: State,
     asked = [_parse(line) for line in lines if line is None or line.strip()]
     texts = [text for text, _ in asked if isinstance(text, str)]
     answers = iter(await _submit(texts, serving, state.settings.request_timeout_s))
-    classifier = serving.classifier
+    classifier, drift = serving.classifier, serving.drift
     out = []
     for text, echoed in asked:
         answer = next(answers) if isinstance(text, str) else text
+        drift.note([answer])
         if stances_only and isinstance(answer, Prediction):
             answer = classifier.to_stance(answer)
         body = answer_body(answer).model_dump(exclude_unset=True)

@@ -24,6 +24,7 @@ from model.artifact import Manifest
 from model.classifier import Classifier, Prediction, check_text
 from model.errors import UnclassifiableTextError
 from model.labels import ACTS, LABELS
+from model.reading import Reading
 from service.app import create_app
 from service.settings import Settings
 from service.telemetry import configure_logging
@@ -124,7 +125,9 @@ class FakeClassifier:
         label = self.labels[len(text) % 4]
         probabilities = dict.fromkeys(self.labels, rest) | {label: 1 - 3 * rest}
         acts = {each: names[0] for each, names in ACTS.items()}
-        return Prediction(label, 1 - 3 * rest, 1 - 3 * rest < 0.8, probabilities, [label], len(text), acts)
+        # A token a character, of which the vocabulary lacks snowmen.
+        reading = Reading(len(text), text.count("\u2603"), len(text.split()))
+        return Prediction(label, 1 - 3 * rest, 1 - 3 * rest < 0.8, probabilities, [label], len(text), acts, reading)
 
 
 def application(classifier: FakeClassifier, **settings: Any) -> FastAPI:
