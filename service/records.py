@@ -1,13 +1,22 @@
-"""What the database holds, as SQLAlchemy maps it: labelled statements, API keys, and the audit."""
+"""What the database holds, as SQLAlchemy maps it: statements, the audit, kept predictions, promotions and API keys."""
 
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import JSON, DateTime, ForeignKey, MetaData, String, Text, TypeDecorator, UniqueConstraint
+from sqlalchemy import JSON, DateTime, Double, ForeignKey, MetaData, String, Text, TypeDecorator, UniqueConstraint
 from sqlalchemy.engine import Dialect
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
-__all__ = ["ChangeRecord", "KeyRecord", "LabelRecord", "PromotionRecord", "Record", "StatementRecord"]
+__all__ = [
+    "ChangeRecord",
+    "DismissalRecord",
+    "KeyRecord",
+    "LabelRecord",
+    "PredictionRecord",
+    "PromotionRecord",
+    "Record",
+    "StatementRecord",
+]
 
 _NAME = 200
 
@@ -116,6 +125,43 @@ class PromotionRecord(Record):
     who: Mapped[str] = mapped_column(String(_NAME))
     action: Mapped[str] = mapped_column(String(20))
     version: Mapped[str | None] = mapped_column(String(100))
+
+
+class PredictionRecord(Record):
+    """What a model said of a text that its sender chose to keep; the latest answer alone, one a text.
+
+    Attributes:
+        digest: SHA-256 of the normalised text, as of a statement, which finds one by the other.
+        model: version that answered.
+        confidence: probability of the label.
+        margin: how much less probable the next label is.
+        probabilities: of every label.
+    """
+
+    __tablename__ = "predictions"
+
+    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
+    digest: Mapped[str] = mapped_column(String(64), unique=True)
+    text: Mapped[str] = mapped_column(Text)
+    model: Mapped[str] = mapped_column(String(_NAME))
+    label: Mapped[str] = mapped_column(String(_NAME))
+    act: Mapped[str | None] = mapped_column(String(_NAME))
+    confidence: Mapped[float] = mapped_column(Double)
+    margin: Mapped[float] = mapped_column(Double, index=True)
+    abstained: Mapped[bool]
+    probabilities: Mapped[dict[str, float]] = mapped_column(JSON)
+    kept_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    kept_by: Mapped[str] = mapped_column(String(_NAME))
+
+
+class DismissalRecord(Record):
+    """A text that was taken out of the review queue without a label; holds until somebody labels it after that."""
+
+    __tablename__ = "dismissals"
+
+    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
+    digest: Mapped[str] = mapped_column(String(64), unique=True)
+    at: Mapped[datetime] = mapped_column(UtcDateTime)
 
 
 class KeyRecord(Record):

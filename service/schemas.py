@@ -109,6 +109,10 @@ class PredictRequest(_RequestBody):
         "text has words",
     )
 
+    keep: bool = Field(
+        False, strict=True, description="keep texts and answers in the database, for review; else nothing is kept"
+    )
+
     @model_validator(mode="after")
     def _one_of_two(self) -> Self:
         if (self.text is None) == (self.texts is None):
@@ -147,6 +151,7 @@ class PredictionBody(BaseModel):
     explanation: list[WordBody] | None = Field(
         None, description="only with `explain`: the words that carried the label, heaviest first"
     )
+    id: str | None = Field(None, description="only with `keep`: of the statement, in the review queue and with labels")
 
 
 class TextError(BaseModel):

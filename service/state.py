@@ -15,8 +15,10 @@ from service.access import Access, Keys
 from service.batching import Room
 from service.database import Database
 from service.errors import DatabaseError, NotReadyError
+from service.keeping import KeptPredictions
 from service.models import Models
 from service.promotions import Promotions
+from service.review import ReviewQueue
 from service.serving import Loaded, Serving
 from service.settings import Settings
 from service.store import Store
@@ -34,6 +36,8 @@ class State:
         self.settings = settings
         self.metrics = metrics
         self.store = Store(database)
+        self.kept = KeptPredictions(database)
+        self.review = ReviewQueue(database)
         self.access = Access(Keys(database))
         self.models = models
         self._promotions = Promotions(database)

@@ -19,7 +19,7 @@ from service.database import Database
 from service.errors import ConflictError, MissingError
 from service.records import ChangeRecord, LabelRecord, StatementRecord
 
-__all__ = ["AgreementSummary", "Filters", "Labelled", "Outcome", "Statement", "Store", "StoredLabel"]
+__all__ = ["AgreementSummary", "Filters", "Labelled", "Outcome", "Statement", "Store", "StoredLabel", "stored_labels"]
 
 # Rows looked up together: SQLite takes no more than some thousand parameters.
 _CHUNK = 500
@@ -291,10 +291,14 @@ def _filtered(query: Select[Any], filters: Filters) -> Select[Any]:
     return query
 
 
+def stored_labels(record: StatementRecord) -> list[StoredLabel]:
+    """Return what annotators say of a statement, in the order in which they first did."""
+    return [StoredLabel(each.annotator, each.label, each.act, each.changed_at) for each in record.labels]
+
+
 def _statement(record: StatementRecord) -> Statement:
-    labels = [StoredLabel(each.annotator, each.label, each.act, each.changed_at) for each in record.labels]
     names = [name for name in Statement.__dataclass_fields__ if name != "labels"]
-    return Statement(**{name: getattr(record, name) for name in names}, labels=labels)
+    return Statement(**{name: getattr(record, name) for name in names}, labels=stored_labels(record))
 
 
 def _shown(record: StatementRecord) -> dict[str, Any]:

@@ -66,4 +66,4 @@ async def drift(state: CurrentState, _: Predictor) -> DriftBody:
     The verdict is `steady` below a population stability index of 0.1, of the labels or of abstention whichever is
     larger, `drifting` from 0.25 and `shifting` between; `too few` below 200 answers.
     """
-    return DriftBody(**asdict(state.drift.report()))
+    return DriftBody(**asdict(state.serving.drift.report()))

@@ -28,22 +28,34 @@ _ERRORS: dict[int | str, dict[str, Any]] = {
 
 # What is unset is an explanation that nobody asked for.
 @router.post("/predict", responses=_ERRORS, response_model_exclude_unset=True)
-async def predict(request: PredictRequest, state: CurrentState, connection: Request, _: Predictor) -> PredictResponse:
+async def predict(request: PredictRequest, state: CurrentState, connection: Request, who: Predictor) -> PredictResponse:
     """Label one text or several; a text that cannot be classified gets its error in its own place."""
-    return await while_connected(connection, _predict(request, state))
+    return await while_connected(connection, _predict(request, state, who))
 
 
-async def _predict(request: PredictRequest, state: State) -> PredictResponse:
+async def _predict(request: PredictRequest, state: State, who: str) -> PredictResponse:
     texts, timeout_s = request.all_texts, state.settings.request_timeout_s
     with state.serving.kept() as serving:  # one model for all of an answer
-        answers = await serving.batcher.submit(texts, timeout_s)
-        serving.drift.note(answers)  # as the model gave them, a stance or not
+        given = answers = await serving.batcher.submit(texts, timeout_s)
+        serving.drift.note(given)
         if request.stances_only:
             answers = [serving.classifier.to_stance(each) if isinstance(each, Prediction) else each for each in answers]
         explanations = await _explain(serving, texts, answers, timeout_s) if request.explain else [None] * len(texts)
+    model = serving.classifier.manifest.version
+    # As the model gave them, a stance or not; and last, so that nothing is kept of a request that fails.
+    ids = await _keep(state, texts, given, model, who) if request.keep else [None] * len(texts)
     state.metrics.answered(answers)
-    bodies = [answer_body(answer, words) for answer, words in zip(answers, explanations, strict=True)]
-    return PredictResponse(model=serving.classifier.manifest.version, predictions=bodies)
+    bodies = [answer_body(*each) for each in zip(answers, explanations, ids, strict=True)]
+    return PredictResponse(model=model, predictions=bodies)
+
+
+async def _keep(
+    state: State, texts: Sequence[str], answers: Sequence[Answer], model: str, who: str
+) -> list[str | None]:
+    """Keep the answers and return the id of each; None in the place of a text that could not be classified."""
+    answered = [(text, each) for text, each in zip(texts, answers, strict=True) if isinstance(each, Prediction)]
+    kept = iter(await state.kept.keep(answered, model, who, state.settings.request_timeout_s) if answered else ())
+    return [next(kept) if isinstance(each, Prediction) else None for each in answers]
 
 
 async def _explain(

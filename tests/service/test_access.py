@@ -84,8 +84,10 @@ def test_scope_decides(serve: Callable[..., TestClient], keys: Keys, database_ur
     for allowed, response in (
         (may_predict, client.post(PREDICT, json=ASKED, headers=headers)),
         (may_predict, client.post(f"{PREDICT}/stream", content=b'"a"', headers=headers | stream)),
+        (may_predict, client.post(PREDICT, json=ASKED | {"keep": True}, headers=headers)),
         (may_predict, client.get("/v1/model", headers=headers)),
         (may_predict, client.get("/v1/drift", headers=headers)),
+        (may_label, client.get("/v1/review", headers=headers)),
         (may_label, client.get("/v1/statements", headers=headers)),
         (may_label, client.get("/v1/statements/export", headers=headers)),
         (may_label, client.post("/v1/statements", json=ASKED | {"label": "none"}, headers=headers)),
