@@ -11,7 +11,7 @@ from service.errors import InvalidError
 from service.imports import Found
 from service.store import Labelled, Statement, Store
 
-__all__ = ["LabelSet", "RowOutcome", "add_found", "export_line"]
+__all__ = ["LabelSet", "RowOutcome", "add_found", "check_row", "export_line"]
 
 _MAX_NAME = 200
 
@@ -70,7 +70,7 @@ def add_found(
     good: list[tuple[int, int, Labelled]] = []
     for place, each in enumerate(found):
         try:
-            good.append((place, each.line, _checked(each, label_set, annotator or who, source)))
+            good.append((place, each.line, check_row(each, label_set, annotator or who, source)))
         except (InvalidError, UnclassifiableTextError) as error:
             outcomes[place] = RowOutcome(each.line, "rejected", reason=str(error))
     added = store.add([row for _, _, row in good], who) if good else []
@@ -79,7 +79,13 @@ def add_found(
     return [outcomes[place] for place in sorted(outcomes)]
 
 
-def _checked(found: Found, label_set: LabelSet, annotator: str, source: str | None) -> Labelled:
+def check_row(found: Found, label_set: LabelSet, annotator: str, source: str | None) -> Labelled:
+    """Return a row as the store takes it; `annotator` and `source` stand for what it does not name.
+
+    Raises:
+        InvalidError: there is no text or label, or one that does not fit.
+        UnclassifiableTextError: the text is none that a model can read.
+    """
     if found.problem is not None or found.text is None or found.label is None:
         raise InvalidError(f"{found.problem or 'expected a text and a label'}.")
     check_text(found.text)

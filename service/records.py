@@ -1,4 +1,4 @@
-"""What the database holds, as SQLAlchemy maps it: statements, the audit, kept predictions, promotions and API keys."""
+"""What the database holds, as SQLAlchemy maps it: statements, labels, the audit, what people keep, and API keys."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -8,6 +8,7 @@ from sqlalchemy.engine import Dialect
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
 __all__ = [
+    "AnnotationRecord",
     "ChangeRecord",
     "DismissalRecord",
     "KeyRecord",
@@ -99,6 +100,20 @@ class LabelRecord(Record):
     act: Mapped[str | None] = mapped_column(String(_NAME))
     changed_at: Mapped[datetime] = mapped_column(UtcDateTime)
     statement: Mapped[StatementRecord] = relationship(back_populates="labels")
+
+
+class AnnotationRecord(Record):
+    """An annotation in another tool, which a label here follows; it goes with its label.
+
+    Attributes:
+        key: what the annotation is called there, different from every other of any tool.
+        label_number: of the label that it gave.
+    """
+
+    __tablename__ = "annotations"
+
+    key: Mapped[str] = mapped_column(String(_NAME), primary_key=True)
+    label_number: Mapped[int] = mapped_column(ForeignKey("labels.number", ondelete="CASCADE"), index=True)
 
 
 class ChangeRecord(Record):

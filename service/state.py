@@ -12,6 +12,7 @@ from model.classifier import Classifier
 from model.errors import ArtifactError, ModelError, StorageError
 from model.versions import Pointer
 from service.access import Access, Keys
+from service.annotations import Annotations
 from service.batching import Room
 from service.database import Database
 from service.errors import DatabaseError, NotReadyError
@@ -38,6 +39,7 @@ class State:
         self.store = Store(database)
         self.kept = KeptPredictions(database)
         self.review = ReviewQueue(database)
+        self.annotations = Annotations(database)
         self.access = Access(Keys(database))
         self.models = models
         self._promotions = Promotions(database)

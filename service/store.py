@@ -19,7 +19,19 @@ from service.database import Database
 from service.errors import ConflictError, MissingError
 from service.records import ChangeRecord, LabelRecord, StatementRecord
 
-__all__ = ["AgreementSummary", "Filters", "Labelled", "Outcome", "Statement", "Store", "StoredLabel", "stored_labels"]
+__all__ = [
+    "AgreementSummary",
+    "Filters",
+    "Labelled",
+    "Outcome",
+    "Statement",
+    "Store",
+    "StoredLabel",
+    "add_row",
+    "by_digest",
+    "stored_labels",
+    "withdraw",
+]
 
 # Rows looked up together: SQLite takes no more than some thousand parameters.
 _CHUNK = 500
@@ -118,8 +130,8 @@ class Store:
         with self._database.writing() as session:
             for start in range(0, len(rows), _CHUNK):
                 chunk = rows[start : start + _CHUNK]
-                known = _by_digest(session, [text_digest(row.text) for row in chunk])
-                outcomes += [_add_row(session, row, who, known) for row in chunk]
+                known = by_digest(session, [text_digest(row.text) for row in chunk])
+                outcomes += [add_row(session, row, who, known) for row in chunk]
                 session.flush()
         return outcomes
 
@@ -218,13 +230,25 @@ class Store:
         return AgreementSummary(len(statements), alpha, against_rest, undecided)
 
 
-def _by_digest(session: Session, digests: Sequence[str]) -> dict[str, StatementRecord]:
+def by_digest(session: Session, digests: Sequence[str]) -> dict[str, StatementRecord]:
+    """Return the statements with these digests that are there."""
     found = session.scalars(select(StatementRecord).where(StatementRecord.digest.in_(digests)))
     return {each.digest: each for each in found}
 
 
-def _add_row(session: Session, row: Labelled, who: str, known: dict[str, StatementRecord]) -> Outcome:
-    """Add one row to the session; `known` has the statements of its chunk that are there, and gets what is new."""
+def add_row(
+    session: Session, row: Labelled, who: str, known: dict[str, StatementRecord], corrects: bool = False
+) -> Outcome:
+    """Add one row to the session.
+
+    Args:
+        session: that writes.
+        row: to add.
+        who: is sending it.
+        known: the statements of its chunk that are there; it gets what is new.
+        corrects: whether what the annotator said before gives way, and is not left as it is.
+    """
+    action = "add"
     digest = text_digest(row.text)
     record = known.get(digest)
     if record is None:
@@ -238,8 +262,12 @@ def _add_row(session: Session, row: Labelled, who: str, known: dict[str, Stateme
         said = next((each for each in record.labels if each.annotator == row.annotator), None)
         if said is not None and (said.label, said.act) == (row.label, row.act or said.act):
             return Outcome("duplicate", record.id, f"{row.annotator} has said {row.label} of this text already.")
-        if said is not None and not (said.label == row.label and said.act is None):  # a first act contradicts nothing
-            before_said = said.label if said.label != row.label else f"{said.label} ({said.act})"
+        contradicted = said
+        if said is not None and said.label == row.label and said.act is None:  # a first act contradicts nothing
+            contradicted = None
+        if contradicted is not None and not corrects:
+            differs = contradicted.label != row.label
+            before_said = contradicted.label if differs else f"{contradicted.label} ({contradicted.act})"
             return Outcome(
                 "conflicting",
                 record.id,
@@ -247,10 +275,23 @@ def _add_row(session: Session, row: Labelled, who: str, known: dict[str, Stateme
                 f'"annotator": {json.dumps(row.annotator)} corrects it.',
             )
         before = _shown(record)
+        action = "add" if contradicted is None else "correct"
     _label_of(record, row.annotator, row.label, row.act)
     _agree(record)
-    _note(session, who, "add", record, before, _shown(record))
+    _note(session, who, action, record, before, _shown(record))
     return Outcome("accepted", record.id)
+
+
+def withdraw(session: Session, record: StatementRecord, annotator: str, who: str) -> None:
+    """Take back what one annotator says; a statement that was never settled goes with its last label."""
+    before = _shown(record)
+    record.labels = [each for each in record.labels if each.annotator != annotator]
+    if record.labels or record.status == "settled":
+        _agree(record)
+        _note(session, who, "withdraw", record, before, _shown(record))
+    else:
+        _note(session, who, "withdraw", record, before, None)
+        session.delete(record)
 
 
 def _label_of(record: StatementRecord, annotator: str, label: str, act: str | None) -> None:
