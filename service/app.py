@@ -16,8 +16,8 @@ from service.bodies import BodyLimit
 from service.database import Database
 from service.models import Models
 from service.problems import LastResort, document_problems, install_problem_handlers
+from service.routes import labelstudio, operations, predict, review, statements, stream
 from service.routes import models as model_routes
-from service.routes import operations, predict, review, statements, stream
 from service.settings import Settings
 from service.state import State
 from service.telemetry import Metrics, RequestLog
@@ -67,6 +67,7 @@ def create_app(settings: Settings, classifier: Classifier | None = None, models:
     app.include_router(statements.router)
     app.include_router(model_routes.router)
     app.include_router(review.router)
+    app.include_router(labelstudio.router)
     install_problem_handlers(app)
     document_problems(app)
     # The last one added is the outermost: the id is there before the log line, which also counts a refused body.

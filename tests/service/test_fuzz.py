@@ -12,6 +12,7 @@ from starlette.testclient import TestClient
 from model.classifier import MAX_CHARACTERS, check_text
 from model.errors import UnclassifiableTextError
 from tests.service.conftest import FakeClassifier, application, assert_problem, post_bytes
+from tests.service.labelstudio_bodies import CONFIG, PROJECT, event, result
 
 
 @pytest.fixture(scope="module")
@@ -102,3 +103,41 @@ def test_any_path_and_method_are_answered_or_refused(client: TestClient, method:
     assert response.status_code < 500
     if response.status_code >= 400 and method != "HEAD":
         assert_problem(response, response.status_code)
+
+
+RESULTS = st.lists(
+    st.fixed_dictionaries({}, optional={name: JSON | st.just(value) for name, value in result("none").items()})
+)
+ANNOTATION = st.fixed_dictionaries(
+    {"id": st.integers(0, 3) | JSON}, optional={"result": RESULTS | JSON, "completed_by": JSON, "was_cancelled": JSON}
+)
+TASK = st.fixed_dictionaries({"data": JSON | st.fixed_dictionaries({"text": TEXT | JSON})}) | JSON
+
+
+@given(
+    action=st.sampled_from(["ANNOTATION_CREATED", "ANNOTATION_UPDATED", "ANNOTATIONS_DELETED", "ANNOTATIONS_CREATED"]),
+    annotation=ANNOTATION | st.lists(ANNOTATION) | JSON,
+    task=TASK | st.lists(TASK),
+    project=st.just(PROJECT) | st.fixed_dictionaries({name: JSON | st.just(PROJECT[name]) for name in PROJECT}) | JSON,
+)
+@example("ANNOTATION_CREATED", event("none", by="\ud800")["annotation"], {"data": {"text": "a"}}, PROJECT)
+@example("ANNOTATION_CREATED", event("\ud800")["annotation"], {"data": {"text": "a"}}, PROJECT)
+def test_any_event_is_answered_or_refused(
+    client: TestClient, action: str, annotation: Any, task: Any, project: Any
+) -> None:
+    event = {"action": action, "annotation": annotation, "annotations": annotation, "task": task, "project": project}
+    response = client.post("/webhook", content=json.dumps(event), headers={"content-type": "application/json"})
+    if response.status_code != 200:
+        assert_problem(response, response.status_code)
+        assert response.status_code in (400, 413, 422)
+
+
+@given(tasks=st.lists(TASK) | JSON, config=st.just(CONFIG) | st.text(CHARACTERS) | JSON)
+def test_any_tasks_are_answered_or_refused(client: TestClient, tasks: Any, config: Any) -> None:
+    body = {"tasks": tasks, "label_config": config}
+    response = client.post("/predict", content=json.dumps(body), headers={"content-type": "application/json"})
+    if response.status_code == 200:
+        assert len(response.json()["results"]) == len(tasks)
+    else:
+        assert_problem(response, response.status_code)
+        assert response.status_code in (400, 413, 422)
