@@ -3,6 +3,7 @@
 PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
+STUDIO := .venv-label-studio
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 # Where `make train` writes, and, if there are any, the texts that data/real points to.
@@ -11,7 +12,7 @@ TEXTS ?=
 # And further options of `python -m training fit`.
 FIT ?=
 
-.PHONY: serve test train check docker clean
+.PHONY: serve test train check docker label-studio clean
 
 serve: $(VENV)/serve.stamp ## start the service on port 8000
 	exec $(BIN)/python -m service
@@ -34,11 +35,19 @@ train: $(VENV)/train.stamp ## train a version from scratch into OUT
 docker: ## build both images and run them for real
 	bash tests/docker.sh
 
-clean: ## remove the environment
-	rm -rf $(VENV)
+label-studio: $(VENV)/dev.stamp $(STUDIO)/bin/label-studio ## the real Label Studio with the service as its backend
+	$(BIN)/python tests/labelstudio.py $(STUDIO)/bin/label-studio
+
+clean: ## remove the environments
+	rm -rf $(VENV) $(STUDIO)
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
+
+# An environment of its own: what it needs is at odds with what the service needs.
+$(STUDIO)/bin/label-studio:
+	$(PYTHON) -m venv $(STUDIO)
+	$(STUDIO)/bin/python -m pip install --quiet --disable-pip-version-check label-studio==1.23.2
 
 $(VENV)/serve.stamp: pyproject.toml constraints.txt | $(BIN)/python
 	$(INSTALL) -e .

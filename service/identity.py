@@ -28,7 +28,7 @@ def _requires(scope: Scope) -> Callable[[Request, CurrentState], Awaitable[str]]
         secret = _secret(scheme.lower(), credentials.strip())
         key = None if secret is None else access.identify(secret)
         if key is None:
-            reason = "expected an API key that holds, as `Authorization: Bearer KEY` or a password of basic access."
+            reason = "expected an API key that holds, as `Authorization: Bearer KEY` or as a basic password."
             raise HTTPException(401, reason, {"WWW-Authenticate": "Bearer"})
         if not key.allows(scope):
             raise HTTPException(403, f"the key {key.name!r} has the scopes {', '.join(key.scopes)}, not {scope}.")
@@ -42,7 +42,7 @@ def _is_of_another_site(request: Request) -> bool:
 
 
 def _secret(scheme: str, credentials: str) -> str | None:
-    """Return what a caller sends as a key: a bearer's token, or the password of basic access under any user name."""
+    """Return what a caller sends as a key: a bearer's token, or the password of basic authentication under any user name."""
     if scheme == "bearer":
         return credentials
     if scheme == "basic":

@@ -84,8 +84,8 @@ class AnnotationBody(BaseModel):
 
     annotation: str
     status: Literal["accepted", "duplicate", "conflicting", "rejected", "withdrawn", "ignored"]
-    id: str | None = Field(None, description="of the statement; null where there is none")
-    reason: str | None = Field(None, description="why it was not accepted; null where it was")
+    id: str | None = Field(description="of the statement; null where there is none")
+    reason: str | None = Field(description="why it was not accepted; null where it was")
 
 
 class WebhookBody(BaseModel):
@@ -158,11 +158,12 @@ def webhook(request: WebhookRequest, state: CurrentState, who: Labeller) -> Webh
 def _handle(event: Event, label_set: LabelSet, state: State, who: str) -> AnnotationBody:
     if event.found is None:
         id_ = state.annotations.take_back(event.annotation, who)
-        return AnnotationBody(annotation=event.annotation, status="withdrawn" if id_ else "ignored", id=id_)
+        status: Literal["withdrawn", "ignored"] = "withdrawn" if id_ else "ignored"
+        return AnnotationBody(annotation=event.annotation, status=status, id=id_, reason=None)
     try:
         row = check_row(event.found, label_set, who, SOURCE)
     except (InvalidError, UnclassifiableTextError) as error:
-        return AnnotationBody(annotation=event.annotation, status="rejected", reason=str(error))
+        return AnnotationBody(annotation=event.annotation, status="rejected", id=None, reason=str(error))
     outcome = state.annotations.follow(event.annotation, row, who, event.corrects)
     return AnnotationBody(annotation=event.annotation, status=outcome.status, id=outcome.id, reason=outcome.reason)
 

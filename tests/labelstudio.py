@@ -1,0 +1,185 @@
+"""The real Label Studio with this service as its backend: predictions go there, and annotations come back as labels.
+
+`make label-studio` installs it into an environment of its own, which takes minutes, and runs this. Both are processes
+on this machine, with their data in a temporary folder.
+"""
+
+import argparse
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx2
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT))
+
+from tests.service.labelstudio_bodies import CONFIG, config  # noqa: E402  # the script's folder is not the packages'
+from tests.service.test_process import environment, running  # noqa: E402
+
+USER, PASSWORD, TOKEN = "kim@example.org", "a-password-of-a-test", "0123456789abcdef0123456789abcdef01234567"
+TEXTS = [
+    "Any aircraft that enters our airspace armed will be shot down.",
+    "Both sides should return to the table.",
+    " ",
+]
+START_S = 1800.0  # its first start makes hundreds of migrations: two minutes, and more where others compute
+ANSWER_S = 120.0
+
+
+def main() -> int:
+    """Run the story; return 0, or end with the step that failed."""
+    parser = argparse.ArgumentParser(description="The real Label Studio with this service as its backend.")
+    parser.add_argument("program", type=Path, help="label-studio in the environment that it is installed in")
+    program = parser.parse_args().program.absolute()
+    with tempfile.TemporaryDirectory(prefix="brink-label-studio-") as name:
+        folder = Path(name)
+        settings = {"BRINK_DATABASE_URL": f"sqlite:///{folder}/brink.db"}
+        keys = {scope: _make_key(scope, settings) for scope in ("predict", "label")}
+        with running(**settings) as server, _label_studio(program, folder / "label-studio") as studio:
+            _story(studio, httpx2.Client(base_url=server.url, timeout=ANSWER_S), keys)
+    print("label studio: every step held")
+    return 0
+
+
+def _make_key(scope: str, settings: dict[str, str]) -> str:
+    command = [sys.executable, "-m", "service", "keys", "create", f"studio-{scope}", "--scopes", scope]
+    done = subprocess.run(command, cwd=ROOT, env=environment(settings), capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
+
+@contextmanager
+def _label_studio(program: Path, folder: Path) -> Iterator[httpx2.Client]:
+    """Start Label Studio with one user and yield a client that is that user."""
+    folder.mkdir()
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    # It refuses backends and webhooks on this machine unless told so, and asks other hosts for versions and the like.
+    told = ("SSRF_PROTECTION_ENABLED", "ML_BLOCK_LOCAL_IP", "LATEST_VERSION_CHECK", "COLLECT_ANALYTICS")
+    variables = {"PATH": os.environ["PATH"], "HOME": str(folder), "SENTRY_DSN": ""} | dict.fromkeys(told, "false")
+    command: list[str | Path] = [program, "start", "--init", "--no-browser", "--internal-host", "127.0.0.1"]
+    command += ["--port", str(port), "--data-dir", folder, "--username", USER, "--password", PASSWORD]
+    command += ["--user-token", TOKEN, "--enable-legacy-api-token"]
+    log = folder / "log"
+    with log.open("wb") as stream:
+        process = subprocess.Popen(command, cwd=folder, env=variables, stdout=stream, stderr=subprocess.STDOUT)
+    client = httpx2.Client(
+        base_url=f"http://127.0.0.1:{port}", headers={"authorization": f"Token {TOKEN}"}, timeout=ANSWER_S
+    )
+    try:
+        _wait_for("Label Studio to start", lambda: _is_up(client, process), START_S)
+        yield client
+    except BaseException:
+        print(log.read_text(errors="replace")[-8000:], file=sys.stderr)
+        raise
+    finally:
+        process.terminate()
+        process.wait(60)
+
+
+def _is_up(client: httpx2.Client, process: "subprocess.Popen[bytes]") -> bool:
+    assert process.poll() is None, "Label Studio ended"
+    try:
+        return client.get("/health").status_code == 200
+    except httpx2.TransportError:
+        return False
+
+
+def _wait_for(what: str, holds: Any, seconds: float) -> None:
+    end = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < end, f"waited {seconds:g} s for {what}"
+        time.sleep(0.5)
+
+
+def _asked(response: httpx2.Response) -> Any:
+    assert response.status_code < 300, f"{response.request.url}: {response.status_code} {response.text[:2000]}"
+    return response.json() if response.content else None
+
+
+def _story(studio: httpx2.Client, brink: httpx2.Client, keys: dict[str, str]) -> None:
+    project = _asked(studio.post("/api/projects", json={"title": "Stances", "label_config": CONFIG}))["id"]
+    _connect(studio, brink, project, keys)
+    tasks = _predictions(studio, brink, project, keys)
+    _annotate(studio, brink, tasks[0]["id"], keys)
+
+
+def _connect(studio: httpx2.Client, brink: httpx2.Client, project: int, keys: dict[str, str]) -> None:
+    backend = {"project": project, "url": str(brink.base_url), "title": "Brink", "auth_method": "BASIC_AUTH"}
+    backend |= {"basic_auth_user": "brink", "basic_auth_pass": keys["predict"]}
+    refused = studio.post("/api/ml", json=backend | {"basic_auth_pass": "wrong"})
+    assert refused.status_code == 400, refused.text
+    assert "authentication parameters were" in refused.text, refused.text
+    other = _asked(studio.post("/api/projects", json={"title": "Other", "label_config": config("none", "other")}))["id"]
+    refused = studio.post("/api/ml", json=backend | {"project": other})
+    assert refused.status_code == 400, refused.text
+    assert "incompatible with the current labeling configuration" in refused.text, refused.text
+    connected = _asked(studio.post("/api/ml", json=backend))
+    assert connected["state"] == "CO" or connected["readable_state"], connected
+    # It has made a webhook for the backend, which does not know the password.
+    (webhook,) = _asked(studio.get("/api/webhooks/", params={"project": project}))
+    assert webhook["url"] == f"{str(brink.base_url).rstrip('/')}/webhook", webhook
+    headers = {"Authorization": f"Bearer {keys['label']}"}
+    change = {"url": webhook["url"], "headers": headers, "send_for_all_actions": True, "send_payload": True}
+    _asked(studio.patch(f"/api/webhooks/{webhook['id']}/", json=change))
+    print("connected; a wrong key and a project of other choices were refused")
+
+
+def _predictions(
+    studio: httpx2.Client, brink: httpx2.Client, project: int, keys: dict[str, str]
+) -> list[dict[str, Any]]:
+    """Import tasks, ask for their predictions and compare them with the service's own answers."""
+    _asked(studio.post(f"/api/projects/{project}/import", json=[{"text": text} for text in TEXTS]))
+    query: dict[str, Any] = {"id": "retrieve_tasks_predictions", "project": project}
+    chosen = {"selectedItems": {"all": True, "excluded": []}}
+    _asked(studio.post("/api/dm/actions", params=query, json=chosen))
+    found = _asked(studio.get("/api/tasks", params={"project": project, "fields": "all"}))["tasks"]
+    tasks: list[dict[str, Any]] = sorted(found, key=lambda task: TEXTS.index(task["data"]["text"]))
+    headers = {"authorization": f"Bearer {keys['predict']}"}
+    answer = _asked(brink.post("/v1/predict", json={"texts": TEXTS}, headers=headers))
+    for task, expected in zip(tasks, answer["predictions"], strict=True):
+        (prediction,) = task["predictions"]
+        assert prediction["model_version"] == answer["model"], prediction
+        if "error" in expected:
+            assert prediction["result"] == [], prediction
+            continue
+        (result,) = prediction["result"]
+        assert result["value"] == {"choices": [expected["label"]]}, (result, expected)
+        assert abs(prediction["score"] - expected["confidence"]) < 0.01, (prediction, expected)
+    print("predictions:", [[each["value"] for each in task["predictions"][0]["result"]] for task in tasks])
+    return tasks
+
+
+def _annotate(studio: httpx2.Client, brink: httpx2.Client, task: int, keys: dict[str, str]) -> None:
+    """Annotate, correct and delete in Label Studio, and wait for each to arrive."""
+
+    def said() -> list[tuple[str, str, str]]:
+        headers = {"authorization": f"Bearer {keys['label']}"}
+        found = _asked(brink.get("/v1/statements", params={"source": "label-studio"}, headers=headers))["statements"]
+        return [(each["text"], label["annotator"], label["label"]) for each in found for label in each["labels"]]
+
+    def result(label: str) -> list[dict[str, Any]]:
+        value = {"choices": [label]}
+        return [{"from_name": "stance", "to_name": "statement", "type": "choices", "value": value}]
+
+    assert said() == []
+    annotation = _asked(studio.post(f"/api/tasks/{task}/annotations", json={"result": result("escalatory")}))
+    annotator = f"label-studio:{annotation['completed_by']}"
+    _wait_for("the annotation", lambda: said() == [(TEXTS[0], annotator, "escalatory")], ANSWER_S)
+    place = f"/api/annotations/{annotation['id']}"
+    _asked(studio.patch(place, json={"result": result("deterrent")}))
+    _wait_for("its correction", lambda: said() == [(TEXTS[0], annotator, "deterrent")], ANSWER_S)
+    _asked(studio.delete(place))
+    _wait_for("its deletion", lambda: said() == [], ANSWER_S)
+    print(f"an annotation of {annotator} arrived, was corrected, and was taken back")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
