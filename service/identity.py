@@ -42,7 +42,7 @@ def _is_of_another_site(request: Request) -> bool:
 
 
 def _secret(scheme: str, credentials: str) -> str | None:
-    """Return what a caller sends as a key: a bearer's token, or the password of basic authentication under any user name."""
+    """Return what a caller sends as a key: a bearer's token, or a basic password, under whatever user name."""
     if scheme == "bearer":
         return credentials
     if scheme == "basic":
