@@ -130,9 +130,7 @@ async def _predict(request: TasksRequest, state: State) -> TasksBody:
     return TasksBody(results=[prediction_of(question, each, version) for each in answers], model_version=version)
 
 
-async def _answers(
-    question: Question, tasks: Sequence[object], serving: Serving, timeout_s: float
-) -> list[Answer]:
+async def _answers(question: Question, tasks: Sequence[object], serving: Serving, timeout_s: float) -> list[Answer]:
     """Return one answer a task; a few at a time, as a whole project may not fit into the queue."""
     missing = UnclassifiableTextError("empty", "the task has no text.")
     answers: list[Answer] = []
