@@ -24,6 +24,7 @@ DEFAULTS: dict[str, Any] = {
     "max_queued_texts": 4096,
     "request_timeout_s": 60.0,
     "shutdown_timeout_s": 60,
+    "drift_answers": 1000,
     "log_level": "info",
     "log_format": "json",
 }
@@ -48,6 +49,7 @@ def test_every_setting_has_its_variable() -> None:
         "BRINK_MAX_QUEUED_TEXTS": "1024",
         "BRINK_REQUEST_TIMEOUT_S": "0.5",
         "BRINK_SHUTDOWN_TIMEOUT_S": "0",
+        "BRINK_DRIFT_ANSWERS": "200",
         "BRINK_LOG_LEVEL": "debug",
         "BRINK_LOG_FORMAT": "console",
     }
@@ -64,6 +66,7 @@ def test_every_setting_has_its_variable() -> None:
         "max_queued_texts": 1024,
         "request_timeout_s": 0.5,
         "shutdown_timeout_s": 0,
+        "drift_answers": 200,
         "log_level": "debug",
         "log_format": "console",
     }
