@@ -27,6 +27,7 @@ from model.labels import text_digest
 from training.corpus import Statement
 from training.errors import CorpusError, NetworkError
 from training.head import Head, encoder_digest, feature_network, find_head, read_network
+from training.progress import Progress
 
 __all__ = ["Features", "ShippedEncoder"]
 
@@ -88,12 +89,13 @@ class ShippedEncoder:
         """Return what the version answers to the texts whose features these are."""
         return [answer(self.manifest, each.lengths, self.head.logits(each.rows)) for each in features]
 
-    def read(self, statements: Sequence[Statement], cache: Path) -> list[Features]:
+    def read(self, statements: Sequence[Statement], cache: Path, progress: Progress | None = None) -> list[Features]:
         """Return the features of statements; what the cache lacks is computed and added to it.
 
         Args:
             statements: to read; two of the same text have the same features.
             cache: folder, made where it is not there.
+            progress: to note in how many are read.
 
         Raises:
             CorpusError: a text cannot be classified.
@@ -103,19 +105,23 @@ class ShippedEncoder:
         digests = [text_digest(each.text) for each in statements]
         new = {digest: each for digest, each in zip(digests, statements, strict=True) if digest not in known}
         if new:
-            self._compute(new, known, path)
+            self._compute(new, known, path, progress or Progress())
         return [known[digest] for digest in digests]
 
-    def _compute(self, new: Mapping[str, Statement], known: dict[str, Features], path: Path) -> None:
+    def _compute(
+        self, new: Mapping[str, Statement], known: dict[str, Features], path: Path, progress: Progress
+    ) -> None:
         """Add the features of new texts, by digest, to those known and to their file."""
         reader = _Reader.over(self)
         digests = list(new)
+        progress.report(0, len(new))
         with tqdm(total=len(new), unit=" statements", desc="reading", disable=len(new) <= _PROGRESS_FROM) as bar:
             for start in range(0, len(digests), _CHUNK):
                 chunk = digests[start : start + _CHUNK]
                 known |= zip(chunk, reader.features([new[digest] for digest in chunk]), strict=True)
                 _save(path, known)
                 bar.update(len(chunk))
+                progress.report(start + len(chunk), len(new))
 
 
 class _Reader(Classifier):

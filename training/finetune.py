@@ -16,6 +16,7 @@ from training.checkpoint import Position, load_checkpoint, save_checkpoint
 from training.config import FitConfig
 from training.frozen import FrozenLayers
 from training.network import MeanPoolClassifier, Outputs
+from training.progress import Progress
 
 __all__ = ["capped", "choose_device", "finetune", "length_grouped_batches", "predict_logits"]
 
@@ -59,6 +60,7 @@ def finetune(
     folder: Path,
     run: str,
     taught: Tensor | None = None,
+    progress: Progress | None = None,
 ) -> list[float]:
     """Fit `network` in place, going on from the checkpoint of `run` in `folder` if there is one.
 
@@ -69,6 +71,7 @@ def finetune(
         folder: for checkpoints.
         run: identity of the run.
         taught: a teacher's probabilities of the outputs for every row, shape (rows, outputs); None without one.
+        progress: to note every step in.
 
     Returns:
         The loss of every step that this call has taken, in nats.
@@ -78,7 +81,7 @@ def finetune(
     network.train()
     frozen = FrozenLayers(network, config.frozen_layers) if config.frozen_layers else None
     with frozen.upper_layers_only() if frozen else nullcontext():
-        losses = _fit(network, tokens, config, folder, run, device, frozen, taught)
+        losses = _fit(network, tokens, config, folder, run, device, frozen, taught, progress or Progress())
     network.train(False)
     return losses
 
@@ -92,6 +95,7 @@ def _fit(
     device: torch.device,
     frozen: FrozenLayers | None,
     taught: Tensor | None,
+    progress: Progress,
 ) -> list[float]:
     optimizer = _optimizer(network, config)
     gold = list(tokens["label"])
@@ -101,7 +105,8 @@ def _fit(
     position = load_checkpoint(folder, run, network, optimizer) or Position(run, 0)
     losses: list[float] = []
     saved_at = time.monotonic()
-    with _progress(steps, position.step) as bar:
+    done, total = sum(map(len, steps[: position.step])), sum(map(len, steps))
+    with _progress(done, total) as bar:
         for step in range(position.step, len(steps)):
             _set_learning_rate(optimizer, step / len(steps), config.warmup_share)
             batch = tokens[steps[step]]
@@ -111,8 +116,12 @@ def _fit(
             answers = None if taught is None else taught[steps[step]].to(device)
             loss = loss_of(outputs, batch["label"], batch["act"], answers)
             losses.append(_take_step(network, optimizer, loss))
-            bar.set_postfix(loss=f"{sum(losses[-50:]) / len(losses[-50:]):.3f}", refresh=False)
+            recent = sum(losses[-50:]) / len(losses[-50:])
+            bar.set_postfix(loss=f"{recent:.3f}", refresh=False)
             bar.update(len(steps[step]))
+            done += len(steps[step])
+            epoch = step * config.epochs // len(steps) + 1
+            progress.report(done, total, epoch=epoch, step=step + 1, steps=len(steps), loss=recent)
             # The last one too: what follows, the export and its checks, may be killed or refuse.
             if time.monotonic() - saved_at >= config.checkpoint_every_s or step + 1 == len(steps):
                 save_checkpoint(folder, Position(run, step + 1), network, optimizer)
@@ -145,10 +154,9 @@ def capped(gold: Sequence[int], cap: int, seed: int) -> list[int]:
     return sorted(kept)
 
 
-def _progress(steps: Sequence[Sequence[int]], taken: int) -> "tqdm[Never]":
+def _progress(done: int, total: int) -> "tqdm[Never]":
     # On a terminal the bar moves ten times a second; in a log every ten seconds is enough.
     interval_s = 0.1 if sys.stderr.isatty() else 10.0
-    done, total = sum(map(len, steps[:taken])), sum(map(len, steps))
     return tqdm(total=total, initial=done, unit=" statements", desc="training", mininterval=interval_s)
 
 

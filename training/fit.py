@@ -30,6 +30,7 @@ from training.finetune import finetune, predict_logits
 from training.inputs import acts_of, load_encoder, tokenise
 from training.own import add_own, read_own
 from training.parity import check_parity
+from training.progress import Progress
 from training.provenance import Provenance
 from training.split import Split, read_splits, split_statements
 from training.teacher import ANSWERS, TRANSFORMER, Teachers, read_unlabelled
@@ -53,6 +54,7 @@ def fit(
     teacher: Sequence[Path] = (),
     unlabelled: Sequence[Path] = (),
     own: Sequence[Path] = (),
+    progress: Progress | None = None,
 ) -> Manifest:
     """Train, export, calibrate and measure one version; its manifest is written last and completes the folder.
 
@@ -65,11 +67,14 @@ def fit(
         teacher: folders of versions, with their trained weights, whose answers are learnt beside the labels.
         unlabelled: files and folders of texts that the teachers alone answer.
         own: files and folders of the users' own labelled statements; one in five is never trained on.
+        progress: to note in how far it is.
 
     Raises:
         TrainingError: with the reason; `out` is then not loadable as a model.
     """
     _check_output(out)
+    progress = progress or Progress()
+    progress.begin("reading")
     base = locate_base(config.base)
     known = read_splits(splits) if splits else {}
     statements = read_statements(data, config.labels)
@@ -78,7 +83,8 @@ def fit(
     split, added = add_own(split, mine)
     lesson = _lesson(config, teacher, unlabelled, [*data, *own], split)
     out.mkdir(parents=True, exist_ok=True)
-    losses, test_logits = _train(config, split, base, out, lesson)
+    losses, test_logits = _train(config, split, base, out, lesson, progress)
+    progress.begin("measuring")
     draft = _draft(config, split, base, version, lesson)
     logits = Classifier.open(out, draft).logits([each.text for each in split.validation])
     manifest = calibrated(draft, logits, gold_indices(split.validation, draft.labels))
@@ -171,7 +177,7 @@ def _lesson(
 
 
 def _train(
-    config: FitConfig, split: Split, base: BaseWeights, out: Path, lesson: _Lesson | None
+    config: FitConfig, split: Split, base: BaseWeights, out: Path, lesson: _Lesson | None, progress: Progress
 ) -> tuple[list[float], Any]:
     """Fine-tune, save and export; return the losses, and the network's logits on the test split, (texts, labels)."""
     torch.manual_seed(config.seed)
@@ -185,7 +191,9 @@ def _train(
     if lesson:
         texts = [*(each.text for each in split.train), *unlabelled]
         taught = lesson.teachers.answer(texts, config.max_tokens, out / ANSWERS, run)
-    losses = finetune(network, train, config, out, run, taught)
+    progress.begin("training")
+    losses = finetune(network, train, config, out, run, taught, progress)
+    progress.begin("exporting")
     network.to(torch.device("cpu"))  # type: ignore[arg-type]  # see finetune
     network.save_pretrained(out / TRANSFORMER)
     tokenizer.save_pretrained(out / TRANSFORMER)

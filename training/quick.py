@@ -28,6 +28,7 @@ from training.features import Features, ShippedEncoder
 from training.head import external_files, with_head
 from training.own import add_own, read_own
 from training.parity import check_parity
+from training.progress import Progress
 from training.provenance import Provenance
 from training.refit import RefitConfig, Targets, class_weights, refit
 from training.split import Split, read_splits, split_statements
@@ -73,6 +74,7 @@ def quick(
     own: Sequence[Path] = (),
     splits: Path | None = None,
     version: str | None = None,
+    progress: Progress | None = None,
 ) -> Manifest:
     """Refit the head of a version, calibrate and measure it, and write the whole of it as a new version.
 
@@ -84,11 +86,14 @@ def quick(
         own: files and folders of the users' own labelled statements; one in five is never trained on.
         splits: folder of split files; what they do not name is split by hash.
         version: name of the version; today's date and the time of day by default.
+        progress: to note in how far it is.
 
     Raises:
         TrainingError: with the reason; nothing is at `out` then.
     """
     _check_output(out)
+    progress = progress or Progress()
+    progress.begin("reading")
     parent = ShippedEncoder.open(model)
     config, labels = settings_of(parent.manifest), parent.manifest.labels
     statements = read_statements(data, labels)
@@ -96,12 +101,14 @@ def quick(
     whole = split_statements(statements, FitConfig.validation_share, FitConfig.test_share, known)
     mine = read_own(own, labels)
     split, added = add_own(whole, mine)
-    run = _Run(config, parent, split, len(added), _features(parent, split, cache))
+    run = _Run(config, parent, split, len(added), _features(parent, split, cache, progress))
+    progress.begin("fitting")
     child = _refitted(run, version or version_name(f"{datetime.now(UTC):%H%M%S}"))
     child.manifest.data["absent"] = len(known.keys() - {each.id for each in statements})
     child.manifest.data["own"] = describe_own(len(added), len(mine.training) - len(added), len(mine.held_out))
     unfinished = out.with_name(f"{out.name}.part")
     shutil.rmtree(unfinished, ignore_errors=True)  # left by a run that was killed
+    progress.begin("measuring")
     manifest = _write(run, child, unfinished)
     unfinished.replace(out)
     return manifest
@@ -112,8 +119,8 @@ def _check_output(out: Path) -> None:
         raise OutputError(f"expected a new or an empty folder as --out, came {out}, which holds something.")
 
 
-def _features(parent: ShippedEncoder, split: Split, cache: Path) -> dict[str, list[Features]]:
-    features = parent.read([*split.train, *split.validation, *split.test], cache)
+def _features(parent: ShippedEncoder, split: Split, cache: Path, progress: Progress) -> dict[str, list[Features]]:
+    features = parent.read([*split.train, *split.validation, *split.test], cache, progress)
     first, second = len(split.train), len(split.train) + len(split.validation)
     return {"train": features[:first], "validation": features[first:second], "test": features[second:]}
 

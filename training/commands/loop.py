@@ -10,6 +10,7 @@ from model.artifact import locate_model
 from training.evaluate import table
 from training.gate import judge
 from training.limits import GateLimits, default_limits
+from training.progress import Progress
 from training.promote import open_versions, publish_and_promote
 from training.verdict import Verdict
 
@@ -27,6 +28,7 @@ def add_loop_commands(commands: "argparse._SubParsersAction[argparse.ArgumentPar
     refit.add_argument("--cache", type=Path, required=True, help="folder of what the encoder made of texts before")
     refit.add_argument("--out", type=Path, required=True, help="new folder")
     refit.add_argument("--version", help="name of the version; today's date and the time by default")
+    refit.add_argument("--progress", type=Path, help="file to append to how far it is, as JSON Lines")
     refit.set_defaults(run=_quick)
 
     gate = commands.add_parser("gate", help="challenger against champion; exit code 0 passed, 2 refused, 1 error")
@@ -93,6 +95,7 @@ def _quick(options: argparse.Namespace) -> int:
         options.own,
         options.splits,
         options.version,
+        Progress(options.progress),
     )
     print(f"version {manifest.version} in {options.out}\n\n{table(manifest.metrics)}")
     return 0

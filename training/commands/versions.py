@@ -17,6 +17,7 @@ from training.config import FitConfig
 from training.corpus import gold_indices, read_statements
 from training.errors import CorpusError
 from training.evaluate import evaluate, predict, table
+from training.progress import Progress
 from training.provenance import Provenance
 from training.version import CARD
 
@@ -40,6 +41,7 @@ def add_version_commands(commands: "argparse._SubParsersAction[argparse.Argument
     fit.add_argument("--unlabelled", type=Path, nargs="+", default=[], help="texts that only the teachers answer")
     fit.add_argument("--own", type=Path, nargs="+", default=[], help="the users' own, of which one in five is held out")
     fit.add_argument("--version", help="name of the version; today's date by default")
+    fit.add_argument("--progress", type=Path, help="file to append to how far it is, as JSON Lines")
     add_config_options(fit)
     fit.set_defaults(run=_fit)
 
@@ -92,6 +94,7 @@ def _fit(options: argparse.Namespace) -> int:
         options.teacher,
         options.unlabelled,
         options.own,
+        Progress(options.progress),
     )
     print(f"version {manifest.version} in {options.out}\n\n{table(manifest.metrics)}")
     if absent := manifest.data["absent"]:
