@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 from contextlib import closing
+from types import FrameType
 
 import structlog
 import uvicorn
@@ -48,7 +49,7 @@ def _serve(settings: Settings) -> int:
     except ModelError as error:
         _log.error("could not start", reason=str(error))
         return 1
-    server = uvicorn.Server(_server_config(app, settings))
+    server = _Server(_server_config(app, settings))
     # uvicorn raises a signal anew once it has stopped; the default handler would then end the process with its number.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, server.handle_exit)
@@ -57,6 +58,15 @@ def _serve(settings: Settings) -> int:
     except SystemExit:  # the port is busy or the warm-up failed; it has logged which, and its own code is not ours
         return 1
     return 0
+
+
+class _Server(uvicorn.Server):
+    """Tells the application at once that it is to stop: it waits for its answers to end, and some end only then."""
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Stop, and do so at once where it is told twice."""
+        self.config.app.state.brink.is_stopping = True  # type: ignore[union-attr]  # the application that it was given
+        super().handle_exit(sig, frame)
 
 
 def _server_config(app: FastAPI, settings: Settings) -> uvicorn.Config:

@@ -1,7 +1,7 @@
 """The application: what is loaded when it starts, what answers, and in which order a request meets the layers."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from importlib.metadata import version as installed_version
 
@@ -16,7 +16,7 @@ from service.bodies import BodyLimit
 from service.database import Database
 from service.models import Models
 from service.problems import LastResort, document_problems, install_problem_handlers
-from service.routes import labelstudio, operations, predict, review, statements, stream
+from service.routes import labelstudio, operations, predict, review, statements, stream, trainings
 from service.routes import models as model_routes
 from service.settings import Settings
 from service.state import State
@@ -28,16 +28,22 @@ __all__ = ["create_app"]
 _log = structlog.get_logger(__name__)
 
 
-def create_app(settings: Settings, classifier: Classifier | None = None, models: Models | None = None) -> FastAPI:
+def create_app(
+    settings: Settings,
+    classifier: Classifier | None = None,
+    models: Models | None = None,
+    trainer: Sequence[str] | None = None,
+) -> FastAPI:
     """Return the application; it loads its model when it starts.
 
     Args:
         settings: of the service.
         classifier: serves where nothing is promoted, in place of the model that the settings name.
         models: of these settings, where the first one is loaded already.
+        trainer: command in place of `python -m training`, its first word the path of a program.
     """
     database = Database(settings.database_url)
-    state = State(settings, Metrics(), database, models or Models(settings, classifier))
+    state = State(settings, Metrics(), database, models or Models(settings, classifier), trainer)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -45,8 +51,17 @@ def create_app(settings: Settings, classifier: Classifier | None = None, models:
         first = await anyio.to_thread.run_sync(state.models.first)
         state.begin(first)
         watcher = asyncio.create_task(watch(state))
+        loop = asyncio.get_running_loop()
+
+        def promote(version: str, who: str) -> None:
+            move = state.move(lambda: state.models.promote(version, who))
+            asyncio.run_coroutine_threadsafe(move, loop).result()
+
+        state.jobs.start(promote)
         _log.info("ready", model=first.classifier.manifest.version, labels=first.classifier.labels)
         yield
+        state.is_stopping = True
+        await anyio.to_thread.run_sync(state.jobs.stop)
         watcher.cancel()
         await asyncio.gather(watcher, return_exceptions=True)
         await state.end()
@@ -68,6 +83,7 @@ def create_app(settings: Settings, classifier: Classifier | None = None, models:
     app.include_router(model_routes.router)
     app.include_router(review.router)
     app.include_router(labelstudio.router)
+    app.include_router(trainings.router)
     install_problem_handlers(app)
     document_problems(app)
     # The last one added is the outermost: the id is there before the log line, which also counts a refused body.

@@ -11,6 +11,7 @@ __all__ = [
     "ServiceError",
     "SettingsError",
     "TableError",
+    "TrainingFailedError",
 ]
 
 
@@ -60,3 +61,7 @@ class ConflictError(ServiceError):
 
 class InvalidError(ServiceError):
     """A value does not fit what is known of it."""
+
+
+class TrainingFailedError(ServiceError):
+    """A training run came to no end; says why."""

@@ -1,4 +1,4 @@
-"""What the database holds, as SQLAlchemy maps it: statements, labels, the audit, what people keep, and API keys."""
+"""What the database holds, as SQLAlchemy maps it: labels, the audit, what people keep, training runs and API keys."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -17,6 +17,7 @@ __all__ = [
     "PromotionRecord",
     "Record",
     "StatementRecord",
+    "TrainingRecord",
 ]
 
 _NAME = 200
@@ -190,3 +191,45 @@ class KeyRecord(Record):
     scopes: Mapped[str] = mapped_column(String(200))
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     revoked_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+
+class TrainingRecord(Record):
+    """A training run: what was asked, how far it is, and what came of it.
+
+    Attributes:
+        number: in the order in which they were asked for, which is that in which they are carried out.
+        id: what clients call it.
+        kind: `quick` or `full`.
+        promote: `auto` or `manual`.
+        options: of the command line, by field.
+        state: see `service.trainings`.
+        reason: why it failed or was refused.
+        progress: the last line that the run has written of how far it is.
+        verdict: of the gate.
+        version: that it made.
+        cancelled_by: who asked for its end.
+        restarts: how often it was begun anew because the service ended.
+        holder: the process of the service that carries it out.
+        held_until: after that moment the holder has lost it, unless it has said more.
+    """
+
+    __tablename__ = "trainings"
+
+    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
+    id: Mapped[str] = mapped_column(String(32), unique=True)
+    kind: Mapped[str] = mapped_column(String(10))
+    promote: Mapped[str] = mapped_column(String(10))
+    options: Mapped[dict[str, Any]] = mapped_column(JSON)
+    state: Mapped[str] = mapped_column(String(10), index=True)
+    reason: Mapped[str | None] = mapped_column(Text)
+    progress: Mapped[dict[str, Any]] = mapped_column(JSON)
+    verdict: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    version: Mapped[str | None] = mapped_column(String(100))
+    asked_by: Mapped[str] = mapped_column(String(_NAME))
+    asked_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    started_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    ended_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    cancelled_by: Mapped[str | None] = mapped_column(String(_NAME))
+    restarts: Mapped[int]
+    holder: Mapped[str | None] = mapped_column(String(300))
+    held_until: Mapped[datetime | None] = mapped_column(UtcDateTime)

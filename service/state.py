@@ -1,7 +1,8 @@
 """What the handlers of one application share: settings, metrics, and the model once it is ready."""
 
 import asyncio
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Sequence
 from typing import Annotated
 
 import anyio.to_thread
@@ -16,24 +17,36 @@ from service.annotations import Annotations
 from service.batching import Room
 from service.database import Database
 from service.errors import DatabaseError, NotReadyError
+from service.jobs import Jobs
 from service.keeping import KeptPredictions
 from service.models import Models
 from service.promotions import Promotions
 from service.review import ReviewQueue
+from service.runs import Tools
 from service.serving import Loaded, Serving
 from service.settings import Settings
 from service.store import Store
 from service.telemetry import Metrics
+from service.trainings import Trainings
 
 __all__ = ["CurrentState", "State"]
 
 _log = structlog.get_logger(__name__)
 
+_TRAINER = (sys.executable, "-m", "training")
+
 
 class State:
     """Everything that lives as long as one application."""
 
-    def __init__(self, settings: Settings, metrics: Metrics, database: Database, models: Models) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        metrics: Metrics,
+        database: Database,
+        models: Models,
+        trainer: Sequence[str] | None = None,
+    ) -> None:
         self.settings = settings
         self.metrics = metrics
         self.store = Store(database)
@@ -42,6 +55,9 @@ class State:
         self.annotations = Annotations(database)
         self.access = Access(Keys(database))
         self.models = models
+        self.trainings = Trainings(database)
+        self.jobs = Jobs(self.trainings, Tools(settings, self.store, models, trainer or _TRAINER))
+        self.is_stopping = False
         self._promotions = Promotions(database)
         self._room = Room(settings.max_queued_texts)
         self._serving: Serving | None = None
