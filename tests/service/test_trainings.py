@@ -8,7 +8,9 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, cast
 
@@ -19,7 +21,7 @@ from starlette.testclient import TestClient
 
 import service.jobs
 import service.runs
-from model.artifact import file_digests, read_manifest, write_manifest
+from model.artifact import Manifest, file_digests, read_manifest, write_manifest
 from model.classifier import Classifier
 from service.access import Keys
 from service.app import create_app
@@ -76,9 +78,7 @@ class Site:
         return client
 
 
-def _with_files(folder: Path) -> Any:
-    from dataclasses import replace
-
+def _with_files(folder: Path) -> Manifest:
     return replace(MANIFEST, files=file_digests(folder))
 
 
@@ -357,7 +357,7 @@ def test_events_tell_each_change_until_the_end(site: Site) -> None:
                 told.append(json.loads(line.removeprefix("data: ")))
     assert told[-1] == client.get(f"/v1/trainings/{id_}").json()
     assert told[-1]["state"] == "promoted"
-    assert all(one != other for one, other in zip(told, told[1:], strict=False))
+    assert all(one != other for one, other in pairwise(told))
     assert_problem(client.get("/v1/trainings/none/events"), 404)
 
 
