@@ -21,7 +21,7 @@ from training.limits import GateLimits
 from training.own import read_own
 from training.provenance import Provenance
 from training.split import read_splits, split_statements
-from training.verdict import Verdict
+from training.verdict import Check, Verdict
 
 __all__ = ["Exam", "judge"]
 
@@ -107,7 +107,7 @@ def _unknown_to(champion: Path, statements: Sequence[Statement]) -> list[Stateme
 
 def _measured(
     exam: Exam, folders: Sequence[Path], manifests: Sequence[Manifest], limits: GateLimits, cache: Path | None
-) -> list[checks.Check]:
+) -> list[Check]:
     """Return the checks that need answers to the test split and to the own share."""
     answers = [_answers(folder, [*exam.test, *exam.own], cache) for folder in folders]
     count = len(exam.test)
@@ -133,7 +133,7 @@ def _answers(folder: Path, statements: Sequence[Statement], cache: Path | None) 
     )
 
 
-def _plain(folders: Sequence[Path], labels: Sequence[str], limits: GateLimits) -> checks.Check:
+def _plain(folders: Sequence[Path], labels: Sequence[str], limits: GateLimits) -> Check:
     gold = [label for _, label in limits.plain_statements]
     if not set(gold) <= set(labels):
         return checks.plain_statements(None, len(gold))
@@ -144,7 +144,7 @@ def _plain(folders: Sequence[Path], labels: Sequence[str], limits: GateLimits) -
     return checks.plain_statements((right[0], right[1]), len(gold), wrong)
 
 
-def _unseen(challenger: Path, exam: Exam) -> checks.Check:
+def _unseen(challenger: Path, exam: Exam) -> Check:
     digests = {text_digest(each.text): each.id for each in (*exam.test, *exam.own)}
     try:
         learnt = Provenance.read(challenger).learnt_digests

@@ -102,7 +102,8 @@ def _head_node(network: onnx.ModelProto, folder: Path, manifest: Manifest) -> No
     makers = [node for node in network.graph.node if answer in node.output]
     tensors = {each.name for each in network.graph.initializer}
     if len(makers) == 1 and _is_linear(makers[0]) and set(makers[0].input[1:]) <= tensors:
-        return makers[0]
+        node: NodeProto = makers[0]
+        return node
     came = f"a {makers[0].op_type} node of inputs {', '.join(makers[0].input)}" if makers else "no node that makes it"
     raise NetworkError(
         f"only the head of a network that ends in one linear layer can be refitted: expected a Gemm node with stored "
@@ -137,15 +138,14 @@ def feature_network(network: onnx.ModelProto, head: Head) -> bytes:
     del changed.graph.output[:]
     shape = ["texts", head.weight.shape[1]]
     changed.graph.output.append(helper.make_tensor_value_info(head.features, TensorProto.FLOAT, shape))
-    return changed.SerializeToString()
+    return bytes(changed.SerializeToString())
 
 
 def with_head(network: onnx.ModelProto, head: Head) -> bytes:
     """Return the same network with the weights of `head` in place of its own; they stand in the graph itself."""
     arrays = dict(zip(head.names, (head.weight, head.bias), strict=True))
-    return _exchanged(
-        network, {name: numpy_helper.from_array(each.astype(np.float32), name) for name, each in arrays.items()}
-    ).SerializeToString()
+    tensors = {name: numpy_helper.from_array(each.astype(np.float32), name) for name, each in arrays.items()}
+    return bytes(_exchanged(network, tensors).SerializeToString())
 
 
 def _exchanged(network: onnx.ModelProto, tensors: dict[str, TensorProto]) -> onnx.ModelProto:

@@ -97,7 +97,7 @@ class _Quantiser:
         kind = producer.op_type if producer else ""
         # The three products of attention read one norm: their ranges are even enough, and it would cost a pass more.
         channels = self._channels(producer) if producer and kind in _NORMS and even_out else None
-        weights = numpy_helper.to_array(matrix).astype(np.float32)  # (width, columns)
+        weights: Floats = numpy_helper.to_array(matrix).astype(np.float32)  # (width, columns)
         if channels is not None:
             weights = weights * channels[:, None]
         is_gelu = kind in _GELUS

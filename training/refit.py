@@ -81,7 +81,7 @@ def refit(head: Head, features: Floats, targets: Targets, config: RefitConfig) -
     goal = replace(targets, weights=weights)
     pull = config.pull * float((features**2).sum(axis=1).mean())
 
-    def loss(flat: Floats) -> tuple[float, Floats]:
+    def loss(flat: npt.NDArray[np.float64]) -> tuple[float, npt.NDArray[np.float64]]:
         layer = flat.reshape(start.shape)
         value, slope = _loss(rows @ layer.astype(np.float32).T, head.widths, goal, config)
         moved = layer - start
@@ -89,7 +89,9 @@ def refit(head: Head, features: Floats, targets: Targets, config: RefitConfig) -
         return value + pull / 2 * float((moved**2).sum()), gradient.ravel().astype(np.float64)
 
     options = {"maxiter": config.max_steps, "ftol": 1e-7}
-    layer = minimize(loss, start.ravel(), jac=True, method="L-BFGS-B", options=options).x.reshape(start.shape)
+    # The stubs take a function of arrays of one dimension, which those of reshape are not known to be.
+    found = minimize(loss, start.ravel(), jac=True, method="L-BFGS-B", options=options)  # type: ignore[call-overload]
+    layer = found.x.reshape(start.shape)
     return replace(head, weight=layer[:, :width].astype(np.float32), bias=layer[:, width].astype(np.float32))
 
 
