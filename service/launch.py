@@ -9,6 +9,8 @@ import os
 import signal
 import sys
 
+__all__ = ["main"]
+
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 # Beneath the service, which shall go on answering: half of the way to the least.

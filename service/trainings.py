@@ -17,7 +17,7 @@ from service.errors import ConflictError, MissingError
 from service.holder import is_gone
 from service.records import TrainingRecord
 
-__all__ = ["ENDED", "HOLD_S", "MAX_RESTARTS", "PROMOTING", "LostError", "Training", "Trainings"]
+__all__ = ["ENDED", "HOLD_S", "MAX_RESTARTS", "PROMOTING", "LostError", "State", "Training", "Trainings"]
 
 State = Literal["queued", "running", "cancelling", "cancelled", "failed", "refused", "finished", "promoted"]
 
