@@ -34,6 +34,9 @@ class Server:
         self.process = process
         self.lines: list[dict[str, Any]] = []
         self.url = self._read_until_listening()
+        # All the while: a pipe that nobody empties stops the service once 64 kB of log lines are in it.
+        self._reader = threading.Thread(target=self._read_to_end, daemon=True)
+        self._reader.start()
 
     def _read_until_listening(self) -> str:
         assert self.process.stdout is not None
@@ -43,15 +46,23 @@ class Server:
                 return found[1]
         pytest.fail(f"it did not start: {self.lines}")
 
+    def _read_to_end(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self.lines.append(json.loads(line))
+
     def stop(self, number: signal.Signals) -> int:
         """Send a signal, read the log to its end and return the exit code."""
         self.process.send_signal(number)
         return self.wait()
 
     def wait(self) -> int:
-        assert self.process.stdout is not None
-        self.lines += [json.loads(line) for line in self.process.stdout]
+        self.read()
         return self.process.wait(WAIT_S)
+
+    def read(self) -> None:
+        """Read the log of a service that has ended, or is ending, to its end."""
+        self._reader.join(5 * MINUTE_S)
 
     def events(self) -> list[str]:
         return [line["event"] for line in self.lines]
@@ -71,11 +82,15 @@ def running(**settings: str) -> Iterator[Server]:
     ) as process:
         guard = threading.Timer(5 * MINUTE_S, process.kill)
         guard.start()
+        server = None
         try:
-            yield Server(process)
+            server = Server(process)
+            yield server
         finally:
             guard.cancel()
             process.kill()
+            if server is not None:
+                server.read()
 
 
 def refused(**settings: str) -> "subprocess.CompletedProcess[str]":
