@@ -18,7 +18,7 @@ from training.frozen import FrozenLayers
 from training.network import MeanPoolClassifier, Outputs
 from training.progress import Progress
 
-__all__ = ["capped", "choose_device", "finetune", "length_grouped_batches", "predict_logits"]
+__all__ = ["capped", "choose_device", "finetune", "length_grouped_batches", "predict_act_logits", "predict_logits"]
 
 # Batches that are sorted by length together: enough for little padding, few enough to keep the order random.
 _MEGABATCH = 50

@@ -25,6 +25,7 @@ from service.errors import (
     ServiceError,
     SettingsError,
     TableError,
+    TrainingFailedError,
 )
 from service.problems import LastResort, install_problem_handlers, problem
 from tests.service.conftest import PREDICT, WAIT_S, FakeClassifier, Log, application, assert_problem
@@ -177,11 +178,12 @@ def test_error_of_the_service_has_a_status(error: ServiceError, status: int, ret
 def test_no_error_of_the_service_is_without_a_status() -> None:
     kinds = {each for each in vars(service.errors).values() if isinstance(each, type) and each is not ServiceError}
     of_the_command_line = {SettingsError, TableError}  # raised where nothing is served
+    of_a_run = {TrainingFailedError}  # kept as the run's reason, on a thread of its own
     of_the_queue, of_the_store = (
         {NotReadyError, OverloadedError, DeadlineError},
         {DatabaseError, MissingError, ConflictError, InvalidError},
     )
-    assert kinds == of_the_queue | of_the_store | of_the_command_line
+    assert kinds == of_the_queue | of_the_store | of_the_command_line | of_a_run
 
 
 def test_broken_json_gets_400_on_a_plain_route_too() -> None:
