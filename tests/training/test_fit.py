@@ -266,6 +266,6 @@ def test_split_files_decide_and_what_they_miss_is_counted(tiny_base: Path, tiny_
     part_of = {id_: ("test", "validation", "train", "train")[index // 50] for index, id_ in enumerate(ids)}
     write_splits(tmp_path / "splits", part_of | {"real-1": "train", "real-2": "test"})
     manifest = fit(config, [tiny_corpus], tmp_path / "out", splits=tmp_path / "splits")
-    told = json.loads((tmp_path / "out" / "statements.json").read_text(encoding="utf-8"))
+    told = Provenance.read(tmp_path / "out").ids
     assert {id_: part for part, listed in told.items() for id_ in listed} == part_of
     assert manifest.data["absent"] == 2

@@ -126,11 +126,9 @@ def test_plain_statement_that_the_champion_had_right_must_stay_right(
     tiny_model: Path, tmp_path: Path, exam: tuple[Path, Path]
 ) -> None:
     challenger = variant(tiny_model, tmp_path / "new", "new", without_label(1))
-    limits = GateLimits(plain_statements=((" ".join(cue_words("deterrent")[:2]), "deterrent"), *PLAIN))
-    verdict = judge(challenger, variant(tiny_model, tmp_path / "old", "old"), [exam[0]], exam[1], limits=limits)
-    check = _failed(verdict).get("plain statements")
-    assert check is not None
-    assert check.numbers["challenger"] < check.numbers["champion"] == 5
+    verdict = _judge(challenger, variant(tiny_model, tmp_path / "old", "old"), exam)
+    check = _failed(verdict)["plain statements"]
+    assert check.numbers == {"champion": 4, "challenger": 3, "statements": 4}
     assert "wrong: 'deterrent" in check.reason
 
 
