@@ -1,10 +1,9 @@
 """From a verdict to what is served: publishes a challenger into the folder of versions and points to it."""
 
-import importlib
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any, Protocol
 
-from training.errors import ConfigError
+import model.versions
 
 __all__ = ["Versions", "open_versions", "publish_and_promote"]
 
@@ -20,16 +19,8 @@ class Versions(Protocol):
 
 
 def open_versions(location: str) -> Versions:
-    """Return the folder of versions at a folder's path or a URL.
-
-    Raises:
-        ConfigError: this release cannot keep versions.
-    """
-    try:
-        module = importlib.import_module("model.versions")
-    except ModuleNotFoundError as error:
-        raise ConfigError(f"versions cannot be kept at {location}: {error}; use `gate`.") from error
-    return cast(Versions, module.Versions(location))
+    """Return the folder of versions at a folder's path or a URL; raises `StorageError` where nothing reaches it."""
+    return model.versions.Versions(location)
 
 
 def publish_and_promote(versions: Versions, challenger: Path, who: str) -> None:
