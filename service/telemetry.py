@@ -51,6 +51,7 @@ def configure_logging(level: str, log_format: str) -> None:
         )
     )
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    logging.getLogger("alembic").setLevel(logging.WARNING)  # it tells of every look at the database's version
 
 
 def _add_request_id(_: WrappedLogger, __: str, event: EventDict) -> EventDict:

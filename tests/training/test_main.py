@@ -16,6 +16,7 @@ from training.__main__ import main
 from training.config import FitConfig
 from training.corpus import read_statements
 from training.evaluate import evaluate, table
+from training.progress import Progress
 from training.provenance import Provenance
 from training.split import read_splits
 
@@ -90,10 +91,11 @@ def test_fit_passes_every_option_on(monkeypatch: pytest.MonkeyPatch, tiny_model:
     assert main(["fit", "--data", "a", "c", "--out", "o", *options, *more]) == 0
     assert main(["fit", "--data", "a", "--out", "o"]) == 0
     expected = FitConfig("b", ("x", "y"), 5, 2, 8, 0.01, checkpoint_every_s=1.5)
-    assert calls == [
+    assert [call[:-1] for call in calls] == [
         (expected, [Path("a"), Path("c")], Path("o"), "v2", Path("s"), [], [], [Path("mine")]),
         (FitConfig(), [Path("a")], Path("o"), None, None, [], [], []),
     ]
+    assert [isinstance(call[-1], Progress) for call in calls] == [True, True]
     assert capsys.readouterr().out.startswith("version tiny-1 in o\n\n| statements |")
 
 
