@@ -3,7 +3,6 @@
 Knows nothing of HTTP, queues or training. Thread-safe: one instance may serve several threads.
 """
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -18,7 +17,7 @@ from model.artifact import Manifest, read_manifest, verify_files
 from model.calibration import prediction_set, softmax
 from model.errors import ArtifactError, UnclassifiableTextError
 from model.labels import ABSTENTION_LABEL
-from model.processor import multiplies_bytes_exactly
+from model.processor import session_options
 from model.reading import Reading
 
 __all__ = ["MAX_CHARACTERS", "NETWORK", "TOKENIZER", "Classifier", "Prediction", "answer", "check_text"]
@@ -116,15 +115,10 @@ class Classifier:
     @classmethod
     def open(cls, folder: Path, manifest: Manifest, threads: int = 0) -> Self:
         """Load the files of a folder under a manifest that need not stand in it yet; see `load`."""
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads or len(os.sched_getaffinity(0))
-        options.inter_op_num_threads = 1
-        if not multiplies_bytes_exactly():
-            options.add_session_config_entry("session.x64quantprecision", "1")
         try:
             tokenizer = Tokenizer.from_file(str(folder / TOKENIZER))
             session = onnxruntime.InferenceSession(
-                str(folder / NETWORK), sess_options=options, providers=["CPUExecutionProvider"]
+                str(folder / NETWORK), sess_options=session_options(threads), providers=["CPUExecutionProvider"]
             )
         except Exception as error:  # both libraries raise bare Exception subclasses of their own
             raise ArtifactError(f"{folder} cannot be loaded: {error}") from error

@@ -1,10 +1,13 @@
-"""What the processor can do that decides how the network is run."""
+"""What the processor can do, and so how the network is run on it."""
 
+import os
 import platform
 from functools import cache
 from pathlib import Path
 
-__all__ = ["multiplies_bytes_exactly"]
+import onnxruntime
+
+__all__ = ["multiplies_bytes_exactly", "session_options"]
 
 _CPUINFO = Path("/proc/cpuinfo")
 _VNNI = {"avx512_vnni", "avx_vnni"}
@@ -23,3 +26,17 @@ def multiplies_bytes_exactly() -> bool:
         return False
     flags = next((line for line in _CPUINFO.read_text().splitlines() if line.startswith("flags")), "")
     return bool(_VNNI & set(flags.split()))
+
+
+def session_options(threads: int = 0) -> onnxruntime.SessionOptions:
+    """Return how ONNX Runtime is to run a network, or a part of one: alike wherever the same answers are expected.
+
+    Args:
+        threads: for one batch; 0 takes every processor that this process may use.
+    """
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads or len(os.sched_getaffinity(0))
+    options.inter_op_num_threads = 1
+    if not multiplies_bytes_exactly():
+        options.add_session_config_entry("session.x64quantprecision", "1")
+    return options

@@ -24,6 +24,7 @@ from model.artifact import Manifest, read_manifest, verify_files
 from model.classifier import TOKENIZER, Classifier, Prediction, answer
 from model.errors import UnclassifiableTextError
 from model.labels import text_digest
+from model.processor import session_options
 from training.corpus import Statement
 from training.errors import CorpusError, NetworkError
 from training.head import Head, encoder_digest, feature_network, find_head, read_network
@@ -129,8 +130,7 @@ class _Reader(Classifier):
 
     @classmethod
     def over(cls, encoder: ShippedEncoder) -> "_Reader":
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = len(os.sched_getaffinity(0))
+        options = session_options()
         options.add_session_config_entry(
             "session.model_external_initializers_file_folder_path", str(encoder.folder.resolve())
         )

@@ -29,7 +29,7 @@ from transformers import AutoTokenizer
 from model.calibration import softmax
 from model.classifier import NETWORK
 from model.labels import LABELS
-from model.processor import multiplies_bytes_exactly
+from model.processor import session_options
 from training.corpus import read_statements
 from training.export import export_network, fuse
 from training.network import MeanPoolClassifier
@@ -90,11 +90,7 @@ def _engines(network: MeanPoolClassifier, folder: Path, threads: int) -> dict[st
 
 
 def _onnxruntime(path: Path, threads: int) -> Engine:
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    if not multiplies_bytes_exactly():
-        options.add_session_config_entry("session.x64quantprecision", "1")
-    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(path, session_options(threads), providers=["CPUExecutionProvider"])
     return lambda feed: np.asarray(session.run(["logits"], feed)[0])
 
 
@@ -195,9 +191,9 @@ def _ceiling(threads: int) -> None:
             [numpy_helper.from_array(inputs[1], "b")],
         )
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(
+            model.SerializeToString(), session_options(threads), providers=["CPUExecutionProvider"]
+        )
         best = min(_timed(session, inputs[0]) for _ in range(10))
         print(f"| {name} | {2 * size**3 / best / 1e9:.0f} |")
 

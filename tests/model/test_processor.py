@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 import model.processor
-from model.processor import multiplies_bytes_exactly
+from model.processor import multiplies_bytes_exactly, session_options
 
 
 @pytest.mark.parametrize(
@@ -31,3 +31,17 @@ def test_only_x86_without_vnni_takes_the_slower_way(
         assert multiplies_bytes_exactly() == exactly
     finally:
         multiplies_bytes_exactly.cache_clear()
+
+
+@pytest.mark.parametrize("exactly", [True, False])
+def test_networks_are_run_in_the_exact_way_and_no_slower_than_need_be(
+    exactly: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(model.processor, "multiplies_bytes_exactly", lambda: exactly)
+    options = session_options(3)
+    assert (options.intra_op_num_threads, options.inter_op_num_threads) == (3, 1)
+    if exactly:
+        with pytest.raises(RuntimeError):  # never set
+            options.get_session_config_entry("session.x64quantprecision")
+    else:
+        assert options.get_session_config_entry("session.x64quantprecision") == "1"
