@@ -6,7 +6,7 @@ Two kinds of file are read. The project's own corpus has every field of `Stateme
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,11 +27,13 @@ __all__ = [
     "REGISTERS",
     "SPEAKERS",
     "Statement",
+    "act_indices",
     "fingerprint",
     "fingerprint_of",
     "gold_indices",
     "json_rows",
     "numbered_lines",
+    "one_of_each_text",
     "read_statements",
     "statement_files",
 ]
@@ -200,7 +202,36 @@ def fingerprint_of(rows: Iterable[tuple[str, str, str]]) -> str:
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
+def one_of_each_text(statements: Iterable[Statement]) -> list[Statement]:
+    """Return the first statement of each text, in their order.
+
+    Raises:
+        CorpusError: the same text has two labels.
+    """
+    first: dict[str, Statement] = {}
+    for statement in statements:
+        earlier = first.setdefault(text_digest(statement.text), statement)
+        if earlier.label != statement.label:
+            raise CorpusError(
+                f"{earlier.id!r} and {statement.id!r} are the same text with the labels {earlier.label} and "
+                f"{statement.label}; keep one."
+            )
+    return list(first.values())
+
+
 def gold_indices(statements: Sequence[Statement], labels: Sequence[str]) -> npt.NDArray[np.int64]:
     """Return the place of each statement's label among `labels`, shape (statements,)."""
     place = {label: index for index, label in enumerate(labels)}
     return np.array([place[each.label] for each in statements], dtype=np.int64)
+
+
+def act_indices(
+    statements: Sequence[Statement], labels: Sequence[str], acts: Mapping[str, Sequence[str]]
+) -> npt.NDArray[np.int64]:
+    """Return the place of each statement's act among a network's outputs, shape (statements,); -1 where it has none.
+
+    The outputs are the acts of each label in turn; a label without acts has one of its own.
+    """
+    outputs = [(label, act) for label in labels for act in acts.get(label) or (None,)]
+    place = {output: index for index, output in enumerate(outputs) if output[1] is not None}
+    return np.array([place.get((each.label, each.act), -1) for each in statements], dtype=np.int64)

@@ -9,7 +9,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase
 from model.labels import ACTS
 from training.base import BaseWeights
 from training.config import FitConfig
-from training.corpus import Statement, gold_indices
+from training.corpus import Statement, act_indices, gold_indices
 from training.errors import BaseWeightsError
 from training.network import MeanPoolClassifier
 
@@ -62,12 +62,10 @@ def tokenise(
     texts = [*(each.text for each in statements), *unlabelled]
     nothing = [-1] * len(unlabelled)
     ids = tokenizer(texts, truncation=True, max_length=config.max_tokens)["input_ids"]
-    outputs = [(label, act) for label in config.labels for act in acts.get(label) or (None,)]
-    place = {output: index for index, output in enumerate(outputs) if output[1] is not None}
     return Dataset.from_dict(
         {
             "input_ids": ids,
             "label": [*gold_indices(statements, config.labels).tolist(), *nothing],
-            "act": [*(place.get((each.label, each.act), -1) for each in statements), *nothing],
+            "act": [*act_indices(statements, config.labels, acts).tolist(), *nothing],
         }
     )

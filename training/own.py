@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from model.labels import text_digest
-from training.corpus import Statement, read_statements
-from training.errors import CorpusError
-from training.similarity import near_duplicates
+from training.corpus import Statement, one_of_each_text, read_statements
+from training.similarity import repeating
 from training.split import NEAR_DUPLICATE, Split
 
 __all__ = ["HELD_OUT_SHARE", "OwnStatements", "add_own", "is_held_out", "read_own"]
@@ -40,16 +39,8 @@ def read_own(paths: Iterable[Path], labels: Sequence[str]) -> OwnStatements:
     Raises:
         CorpusError: a line is bad, or the same text has two labels.
     """
-    first: dict[str, Statement] = {}
-    for statement in read_statements(paths, labels):
-        earlier = first.setdefault(text_digest(statement.text), statement)
-        if earlier.label != statement.label:
-            raise CorpusError(
-                f"{earlier.id!r} and {statement.id!r} are the same text with the labels {earlier.label} and "
-                f"{statement.label}; keep one."
-            )
     sides = OwnStatements([], [])
-    for statement in first.values():
+    for statement in one_of_each_text(read_statements(paths, labels)):
         (sides.held_out if is_held_out(statement.text) else sides.training).append(statement)
     return sides
 
@@ -74,9 +65,8 @@ def add_own(split: Split, own: OwnStatements) -> tuple[Split, list[Statement]]:
 def _new_to(measured: Sequence[Statement], statements: Sequence[Statement]) -> list[Statement]:
     if not statements:
         return []
-    known, texts = {text_digest(each.text) for each in measured}, [each.text for each in (*measured, *statements)]
-    pairs = near_duplicates(texts, NEAR_DUPLICATE)
-    repeats = {j - len(measured) for i, j, _ in pairs if i < len(measured) <= j}
+    known = {text_digest(each.text) for each in measured}
+    repeats = repeating([each.text for each in measured], [each.text for each in statements], NEAR_DUPLICATE)
     return [
         each
         for place, each in enumerate(statements)

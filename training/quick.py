@@ -21,7 +21,7 @@ from model.calibration import softmax
 from model.classifier import NETWORK, TOKENIZER, Classifier
 from training.card import model_card
 from training.config import FitConfig
-from training.corpus import gold_indices, read_statements
+from training.corpus import act_indices, gold_indices, read_statements
 from training.errors import CorpusError, OutputError
 from training.evaluate import score_answers
 from training.features import Features, ShippedEncoder
@@ -150,14 +150,12 @@ def _first_windows(features: Sequence[Features]) -> npt.NDArray[np.floating[Any]
 
 def _targets(run: _Run) -> Targets:
     manifest = run.parent.manifest
-    outputs = [(label, act) for label in manifest.labels for act in manifest.acts.get(label) or (None,)]
-    place = {output: index for index, output in enumerate(outputs) if output[1] is not None}
     labels = gold_indices(run.split.train, manifest.labels)
     counted = np.ones(len(labels))
     counted[len(labels) - run.own :] = run.config.own_weight
     return Targets(
         labels,
-        np.array([place.get((each.label, each.act), -1) for each in run.split.train]),
+        act_indices(run.split.train, manifest.labels, manifest.acts),
         counted * class_weights(labels, counted, run.config.class_weight_power),
     )
 

@@ -7,7 +7,7 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 from sklearn.feature_extraction.text import CountVectorizer
 
-__all__ = ["connected_groups", "near_duplicates"]
+__all__ = ["connected_groups", "near_duplicates", "repeating"]
 
 _SHINGLE = 3
 
@@ -29,6 +29,12 @@ def near_duplicates(texts: Sequence[str], threshold: float) -> list[tuple[int, i
     overlap = common / (sizes[rows] + sizes[columns] - common)
     kept = overlap >= threshold
     return [(int(i), int(j), float(o)) for i, j, o in zip(rows[kept], columns[kept], overlap[kept], strict=True)]
+
+
+def repeating(known: Sequence[str], texts: Sequence[str], threshold: float) -> set[int]:
+    """Return the places of the texts that pair with a known one, as `near_duplicates` pairs them."""
+    pairs = near_duplicates([*known, *texts], threshold)
+    return {j - len(known) for i, j, _ in pairs if i < len(known) <= j}
 
 
 def connected_groups(count: int, pairs: Sequence[tuple[int, int]]) -> list[int]:

@@ -15,8 +15,7 @@ from pathlib import Path
 import numpy as np
 from sklearn.model_selection import StratifiedGroupKFold
 
-from model.labels import normalise_text
-from training.corpus import Statement
+from training.corpus import Statement, one_of_each_text
 from training.errors import CorpusError
 from training.similarity import connected_groups, near_duplicates
 
@@ -150,15 +149,8 @@ def _merge_rare(strata: Sequence[str], folds: int) -> list[str]:
 
 def _without_repeats(statements: Iterable[Statement], known: Mapping[str, str]) -> list[Statement]:
     """Return each text once, by id; of repeats the one whose part is known: no tested text moves to training."""
-    first: dict[str, Statement] = {}
-    for statement in sorted(statements, key=lambda each: (each.id not in known, each.id)):
-        earlier = first.setdefault(normalise_text(statement.text), statement)
-        if earlier.label != statement.label:
-            raise CorpusError(
-                f"{earlier.id!r} and {statement.id!r} are the same text with the labels {earlier.label} and "
-                f"{statement.label}; keep one."
-            )
-    return sorted(first.values(), key=lambda each: each.id)
+    by_right = sorted(statements, key=lambda each: (each.id not in known, each.id))
+    return sorted(one_of_each_text(by_right), key=lambda each: each.id)
 
 
 def _keys(statements: Sequence[Statement]) -> list[str]:

@@ -21,7 +21,7 @@ from training.errors import BaseWeightsError, ConfigError
 from training.finetune import predict_act_logits
 from training.network import MeanPoolClassifier
 from training.select import read_pool
-from training.similarity import near_duplicates
+from training.similarity import repeating
 from training.split import NEAR_DUPLICATE, Split
 
 __all__ = ["ANSWERS", "TRANSFORMER", "Teachers", "read_unlabelled"]
@@ -133,7 +133,5 @@ def read_unlabelled(paths: Sequence[Path], data: Sequence[Path], split: Split) -
         for row in read_pool(paths, data)
         if (row.get("source"), row.get("document")) not in documents
     ]  # fmt: skip
-    known = len(held_out)
-    pairs = near_duplicates([*(each.text for each in held_out), *texts], NEAR_DUPLICATE)
-    repeats = {max(i, j) - known for i, j, _ in pairs if min(i, j) < known <= max(i, j)}
+    repeats = repeating([each.text for each in held_out], texts, NEAR_DUPLICATE)
     return [text for place, text in enumerate(texts) if place not in repeats]

@@ -201,7 +201,7 @@ def test_promote_publishes_only_what_the_gate_has_passed(
     tiny_model: Path, tmp_path: Path, exam: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     versions = FakeVersions()
-    monkeypatch.setattr(training.commands.loop, "open_versions", lambda location: versions)
+    monkeypatch.setattr(training.commands.loop, "Versions", lambda location: versions)
     monkeypatch.setattr(training.commands.loop, "default_limits", lambda: LIMITS)
     worse = variant(tiny_model, tmp_path / "new", "new", noisy(6.0))
     options = ["--data", str(exam[0]), "--splits", str(exam[1]), "--models", str(tmp_path / "m"), "--who", "kim"]

@@ -7,11 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from model.artifact import locate_model
+from model.versions import Versions
 from training.evaluate import table
 from training.gate import judge
 from training.limits import GateLimits, default_limits
 from training.progress import Progress
-from training.promote import open_versions, publish_and_promote
 from training.verdict import Verdict
 
 __all__ = ["REFUSED", "add_loop_commands"]
@@ -77,10 +77,10 @@ def _gate(options: argparse.Namespace) -> int:
 
 
 def _promote(options: argparse.Namespace) -> int:
-    versions = open_versions(options.models)  # first: where they cannot be reached, nothing need be measured
+    versions = Versions(options.models)  # first: where they cannot be reached, nothing need be measured
     if not _judge(options).promoted:
         return REFUSED
-    publish_and_promote(versions, locate_model(options.challenger), options.who)
+    versions.promote(versions.publish(locate_model(options.challenger)), options.who)
     return 0
 
 
