@@ -45,7 +45,7 @@ def test_answers_are_the_mean_of_the_teachers_probabilities_and_kept_for_the_run
     assert len(one.answer(["another"], 256, tmp_path / ANSWERS, "another run")) == 1
 
 
-def test_student_comes_nearer_to_its_teacher_than_labels_alone_bring_it(tiny_base: Path, tiny_model: Path) -> None:
+def test_student_comes_nearer_to_its_teacher_than_labels_alone_bring_it(tiny_base: Path, tmp_path: Path) -> None:
     """The teacher names the next label everywhere: only who learns from it alone does so too."""
     config = replace(tiny_config(tiny_base), epochs=20)
     statements = [Statement(**row) for row in tiny_rows(64)]
@@ -58,7 +58,7 @@ def test_student_comes_nearer_to_its_teacher_than_labels_alone_bring_it(tiny_bas
     for weight, answers in ((1.0, taught), (0.0, taught)):
         torch.manual_seed(0)
         tokenizer, network = load_encoder(locate_base(config.base), LABELS, acts)
-        finetune(network, rows, replace(config, teacher_weight=weight), tiny_model, f"never saved {weight}", answers)
+        finetune(network, rows, replace(config, teacher_weight=weight), tmp_path, f"run {weight}", answers)
         said = predict_act_logits(network, rows["input_ids"]).log_softmax(dim=1)
         distance.append(float(kl_div(said, taught, reduction="batchmean")))
     assert 5 * distance[0] < distance[1]
