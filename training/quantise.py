@@ -12,7 +12,7 @@ Two kinds of activation would waste most of the eight bits, and are brought to a
 - what GELU gives: it is never below -0.17, so that nearly all of the range can be above zero.
 """
 
-from collections.abc import Mapping
+from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -23,7 +23,6 @@ from onnx import helper, numpy_helper
 __all__ = ["quantise_products"]
 
 _PREFIX = "int8."
-_ONNX_OPSET = 21  # the first whose QuantizeLinear is free of the defects of scales for each row
 _MIDDLE = 128
 """Where zero lies among the unsigned integers of an activation that may have either sign."""
 
@@ -46,7 +45,8 @@ def quantise_products(network: onnx.ModelProto) -> int:
     """Turn every product of activations with a constant matrix, in place, into one of 8-bit integers.
 
     Args:
-        network: with an input `input_ids`, (texts, tokens); activations are (texts, tokens, width).
+        network: with an input `input_ids`, (texts, tokens); activations are (texts, tokens, width). ONNX Runtime's own
+            operators are among its opsets, as in every network that its optimiser has fused.
 
     Returns:
         How many products there were.
@@ -60,7 +60,7 @@ class _Quantiser:
         self._constants = {each.name: each for each in self._graph.initializer}
         self._producers = {name: node for node in self._graph.node for name in node.output}
         self._nodes: list[onnx.NodeProto] = []
-        self._rows: dict[tuple[str, bool], str] = {}  # activations that are integers already
+        self._rows: dict[str, str] = {}  # activations that are integers already
         self._count = 0
 
     def run(self) -> int:
@@ -81,16 +81,13 @@ class _Quantiser:
         kept = [each for each in self._graph.initializer if each.name in used]
         del self._graph.initializer[:]
         self._graph.initializer.extend(kept)
-        self._raise_opsets()
         return self._count
 
-    def _readers(self) -> dict[str, int]:
+    def _readers(self) -> Counter[str]:
         """Return how many products read each activation."""
-        readers: dict[str, int] = {}
-        for node in self._graph.node:
-            if node.op_type == "MatMul" and node.input[1] in self._constants:
-                readers[node.input[0]] = readers.get(node.input[0], 0) + 1
-        return readers
+        return Counter(
+            node.input[0] for node in self._graph.node if node.op_type == "MatMul" and node.input[1] in self._constants
+        )
 
     def _replace(self, node: onnx.NodeProto, matrix: onnx.TensorProto, even_out: bool) -> None:
         producer = self._producers.get(node.input[0])
@@ -128,10 +125,10 @@ class _Quantiser:
 
     def _integers(self, activations: str, width: int, channels: Floats | None, is_gelu: bool) -> str:
         """Add what makes integers of activations, once; return the prefix of `.integers` and of `.column`, scales."""
-        if (activations, is_gelu) in self._rows:
-            return self._rows[activations, is_gelu]
+        if activations in self._rows:
+            return self._rows[activations]
         rows = f"{_PREFIX}rows.{len(self._rows)}"
-        self._rows[activations, is_gelu] = rows
+        self._rows[activations] = rows
         flat = self._constant(f"flat.{width}", np.array([-1, width], np.int64))
         self._add("Reshape", [activations, flat], f"{rows}.flat")  # (texts * tokens, width)
         if channels is not None:
@@ -172,9 +169,3 @@ class _Quantiser:
 
     def _add(self, kind: str, inputs: list[str], output: str, domain: str = "", **attributes: Any) -> None:
         self._nodes.append(helper.make_node(kind, inputs, [output], domain=domain, **attributes))
-
-    def _raise_opsets(self) -> None:
-        versions: Mapping[str, onnx.OperatorSetIdProto] = {each.domain: each for each in self._network.opset_import}
-        versions[""].version = max(versions[""].version, _ONNX_OPSET)
-        if "com.microsoft" not in versions:
-            self._network.opset_import.append(helper.make_opsetid("com.microsoft", 1))
