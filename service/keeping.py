@@ -14,7 +14,7 @@ from model.classifier import Prediction
 from model.labels import normalise_text, text_digest
 from service.database import Database
 from service.errors import DatabaseError
-from service.records import PredictionRecord
+from service.records import PredictionRecord, id_of
 
 __all__ = ["KeptPredictions"]
 
@@ -70,7 +70,7 @@ class KeptPredictions:
                     known[digest] = PredictionRecord(digest=digest, text=normalise_text(text))
                     session.add(known[digest])
                 _fill(known[digest], answer, model, who)
-        return [digest[:32] for digest in digests]
+        return [id_of(digest) for digest in digests]
 
 
 def _fill(record: PredictionRecord, answer: Prediction, model: str, who: str) -> None:

@@ -18,9 +18,15 @@ __all__ = [
     "Record",
     "StatementRecord",
     "TrainingRecord",
+    "id_of",
 ]
 
 _NAME = 200
+
+
+def id_of(digest: str) -> str:
+    """Return what clients call a text, labelled or kept, of a digest."""
+    return digest[:32]
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -85,7 +91,7 @@ class StatementRecord(Record):
     @property
     def id(self) -> str:
         """What clients call it."""
-        return self.digest[:32]
+        return id_of(self.digest)
 
 
 class LabelRecord(Record):

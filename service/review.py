@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 
 from service.database import Database
 from service.errors import InvalidError, MissingError
-from service.records import ChangeRecord, DismissalRecord, LabelRecord, PredictionRecord, StatementRecord
+from service.records import ChangeRecord, DismissalRecord, LabelRecord, PredictionRecord, StatementRecord, id_of
 from service.store import StoredLabel, stored_labels
 
 __all__ = ["CLOSE_MARGIN", "REASONS", "SURE", "Entry", "KeptPrediction", "Place", "Reason", "ReviewQueue"]
@@ -135,7 +135,7 @@ class ReviewQueue:
         # As in the store: every digest that begins with the id lies between it and it with a letter behind.
         query = select(queue).where(queue.c.digest.between(id_, f"{id_}g"))
         with self._database.writing() as session:
-            place = next((each for each in _places(session, query) if each.digest[:32] == id_), None)
+            place = next((each for each in _places(session, query) if id_of(each.digest) == id_), None)
             if place is None:
                 raise MissingError(f"there is no {id_!r} in the review queue, or no longer.")
             now = datetime.now(UTC)
@@ -225,7 +225,7 @@ def _entries(session: Session, places: Sequence[Place]) -> list[Entry]:
         text = (statement or said).text  # type: ignore[union-attr]  # an entry comes from one of the two
         labels = [] if statement is None else stored_labels(statement)
         prediction = None if said is None else _kept(said)
-        entries.append(Entry(place, place.digest[:32], text, prediction, labels))
+        entries.append(Entry(place, id_of(place.digest), text, prediction, labels))
     return entries
 
 
