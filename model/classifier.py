@@ -155,6 +155,11 @@ class Classifier:
         """Return the network's raw outputs for the first window of each text, shape (texts, labels)."""
         return self._run([self._encode(text)[0] for text in texts])[:, : len(self.labels)]
 
+    def act_logits(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
+        """Return as `logits` the outputs of the acts, shape (texts, acts); those of the labels in a model without."""
+        outputs = self._run([self._encode(text)[0] for text in texts])
+        return outputs[:, len(self.labels) :] if self.manifest.acts else outputs
+
     def _encode(self, text: str) -> list[Encoding]:
         check_text(text)
         encoding = self._tokenizer.encode(text)

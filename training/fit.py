@@ -64,7 +64,7 @@ def fit(
         out: folder to write; where a killed run of the same settings and data has left a checkpoint, it goes on.
         version: name of the version; today's date by default.
         splits: folder of split files; what they do not name is split by hash.
-        teacher: folders of versions, with their trained weights, whose answers are learnt beside the labels.
+        teacher: folders of versions whose answers are learnt beside the labels.
         unlabelled: files and folders of texts that the teachers alone answer.
         own: files and folders of the users' own labelled statements; one in five is never trained on.
         progress: to note in how far it is.

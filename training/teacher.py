@@ -6,18 +6,21 @@ averaged. No temperature: the outputs are acts, some six beneath each label, and
 
 import hashlib
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
-from transformers import AutoTokenizer, PreTrainedTokenizerBase
+from tqdm import tqdm
+from transformers import AutoTokenizer
 
 from model.artifact import MANIFEST, Manifest, read_manifest
+from model.classifier import MAX_CHARACTERS, Classifier
 from training.corpus import Statement
-from training.errors import BaseWeightsError, ConfigError
+from training.errors import ConfigError
 from training.finetune import predict_act_logits
 from training.network import MeanPoolClassifier
 from training.select import read_pool
@@ -32,13 +35,15 @@ TRANSFORMER = "transformer"
 ANSWERS = "teacher.safetensors"
 """The teachers' answers, kept while a run is unfinished: they take minutes, and a killed run goes on with them."""
 
+_SERVED_TOGETHER = 128
+
 
 @dataclass(frozen=True)
 class Teachers:
     """Trained versions whose answers are learnt.
 
     Attributes:
-        folders: of the versions, with their trained weights.
+        folders: of the versions.
         manifests: of each.
         acts: the acts of each label that all of them, and so the student, tell apart.
     """
@@ -52,17 +57,11 @@ class Teachers:
         """Read what the versions are; their weights only when they are asked.
 
         Raises:
-            BaseWeightsError: a folder has no trained weights, but perhaps only the network that is served.
             ConfigError: their labels are not `labels`, or their acts differ.
             ModelError: a folder holds no version.
         """
         manifests = tuple(read_manifest(folder) for folder in folders)
         for folder, manifest in zip(folders, manifests, strict=True):
-            if not (folder / TRANSFORMER).is_dir():
-                raise BaseWeightsError(
-                    f"the teacher {folder} has no folder {TRANSFORMER!r}, in which its training left the weights that "
-                    "are asked; take the folder that `training fit` wrote."
-                )
             if tuple(manifest.labels) != tuple(labels):
                 raise ConfigError(
                     f"expected a teacher of the labels {', '.join(labels)}; {folder} knows {', '.join(manifest.labels)}"
@@ -87,22 +86,29 @@ class Teachers:
         """
         if (known := _read(cache, run)) is not None:
             return known
-        total: Tensor | None = None
-        for tokenizer, network in self._networks():
-            ids = tokenizer(list(texts), truncation=True, max_length=max_tokens)["input_ids"]
-            answers = predict_act_logits(network, ids).softmax(dim=1)
-            total = answers if total is None else total + answers
-        assert total is not None, "one teacher at least"
-        mean = total / len(self.folders)
+        opened = zip(self.folders, self.manifests, strict=True)
+        mean = torch.stack([_answers(folder, manifest, texts, max_tokens) for folder, manifest in opened]).mean(dim=0)
         unfinished = cache.with_name(f"{cache.name}.part")
         save_file({"probabilities": mean.contiguous()}, unfinished, {"run": run})
         os.replace(unfinished, cache)
         return mean
 
-    def _networks(self) -> Iterator[tuple[PreTrainedTokenizerBase, MeanPoolClassifier]]:
-        for folder in self.folders:
-            location = folder / TRANSFORMER
-            yield AutoTokenizer.from_pretrained(location), MeanPoolClassifier.from_pretrained(location)
+
+def _answers(folder: Path, manifest: Manifest, texts: Sequence[str], max_tokens: int) -> Tensor:
+    """Return a version's probabilities, by its trained weights or, where only what is served is left, by that."""
+    weights = folder / TRANSFORMER
+    if weights.is_dir():
+        tokenizer, network = AutoTokenizer.from_pretrained(weights), MeanPoolClassifier.from_pretrained(weights)
+        ids = tokenizer(list(texts), truncation=True, max_length=max_tokens)["input_ids"]
+        return predict_act_logits(network, ids).softmax(dim=1)
+    served = Classifier.open(folder, replace(manifest, max_tokens=min(max_tokens, manifest.max_tokens)))
+    order = sorted(range(len(texts)), key=lambda place: len(texts[place]))  # alike lengths, little padding
+    answers = torch.empty(len(texts), sum(len(acts) or 1 for acts in manifest.acts.values()) or len(manifest.labels))
+    for start in tqdm(range(0, len(order), _SERVED_TOGETHER), desc=f"{manifest.version} answers"):
+        places = order[start : start + _SERVED_TOGETHER]
+        logits = served.act_logits([texts[place][:MAX_CHARACTERS] for place in places])
+        answers[places] = torch.from_numpy(logits).softmax(dim=1)
+    return answers
 
 
 def _read(cache: Path, run: str) -> Tensor | None:

@@ -37,7 +37,7 @@ def add_version_commands(commands: "argparse._SubParsersAction[argparse.Argument
     fit.add_argument("--out", type=Path, required=True, help="folder to write; run again to go on after a kill")
     fit.add_argument("--splits", type=Path, help="folder of split files; what they do not name is split by hash")
     fit.add_argument("--labels", nargs="+", help="the label set, in the order of the outputs")
-    fit.add_argument("--teacher", type=Path, nargs="+", default=[], help="folders that `fit` wrote, to learn from")
+    fit.add_argument("--teacher", type=Path, nargs="+", default=[], help="folders of versions, to learn from")
     fit.add_argument("--unlabelled", type=Path, nargs="+", default=[], help="texts that only the teachers answer")
     fit.add_argument("--own", type=Path, nargs="+", default=[], help="the users' own, of which one in five is held out")
     fit.add_argument("--version", help="name of the version; today's date by default")
