@@ -12,7 +12,7 @@ TEXTS ?=
 # And further options of `python -m training fit`.
 FIT ?=
 
-.PHONY: serve test train check docker label-studio clean
+.PHONY: serve test train check docker faults label-studio clean
 
 serve: $(VENV)/serve.stamp ## start the service on port 8000
 	exec $(BIN)/python -m service
@@ -34,6 +34,9 @@ train: $(VENV)/train.stamp ## train a version from scratch into OUT
 
 docker: ## build both images and run them for real
 	bash tests/docker.sh
+
+faults: $(VENV)/dev.stamp ## kill the service and its trainings twenty times each
+	$(BIN)/python -m pytest tests/service/test_faults.py --kills 20
 
 label-studio: $(VENV)/dev.stamp $(STUDIO)/bin/label-studio ## the real Label Studio with the service as its backend
 	$(BIN)/python tests/labelstudio.py $(STUDIO)/bin/label-studio

@@ -17,6 +17,10 @@ hypothesis.settings.register_profile("brink", deadline=None)
 hypothesis.settings.load_profile("brink")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--kills", type=int, default=3, help="how often processes are killed in tests/service/test_faults")
+
+
 @pytest.fixture(autouse=True)
 def _seeds() -> None:
     random.seed(0)

@@ -11,7 +11,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import httpx2
 import hypothesis
@@ -28,7 +28,10 @@ from model.reading import Reading
 from service.app import create_app
 from service.settings import Settings
 from service.telemetry import configure_logging
-from tests.service.databases import new_postgres_database, postgres_server
+from tests.service.databases import Postgres, new_postgres_database
+
+if TYPE_CHECKING:
+    from tests.service.camps import Folders
 
 # Time is no property of what is tested: a busy machine answers later.
 hypothesis.settings.register_profile("untimed", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
@@ -213,8 +216,8 @@ def log(monkeypatch: pytest.MonkeyPatch) -> Iterator[Log]:
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[str]:
     """A real PostgreSQL server, as the URL of a database of it."""
-    with postgres_server() as url:
-        yield url
+    with Postgres() as server:
+        yield server.url
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -223,3 +226,27 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'brink.db'}"
     return new_postgres_database(request.getfixturevalue("postgres"))
+
+
+@pytest.fixture(scope="session")
+def camps_corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from tests.service.camps import clear_rows
+    from tests.tiny import write_rows
+
+    return write_rows(tmp_path_factory.mktemp("camps") / "statements.jsonl", clear_rows(900, seed=1))
+
+
+@pytest.fixture(scope="session")
+def camps_model(tiny_base: Path, camps_corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny model with a label set of its own; tests read it and never write to it."""
+    from tests.service.camps import fit_camps
+
+    return fit_camps(tiny_base, camps_corpus, tmp_path_factory.mktemp("camps-model"))
+
+
+@pytest.fixture
+def camps(camps_model: Path, camps_corpus: Path, tiny_base: Path, tmp_path: Path, database_url: str) -> "Folders":
+    """What a real service of the tiny model is started with, on each kind of database in turn."""
+    from tests.service.camps import Folders
+
+    return Folders(camps_model, camps_corpus, tiny_base, tmp_path, database_url)

@@ -5,9 +5,9 @@ import shutil
 import subprocess
 import tempfile
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import suppress
 from pathlib import Path
+from typing import Self
 
 import psycopg
 import pytest
@@ -34,23 +34,50 @@ def _run(command: list[str | Path], folder: Path) -> None:
     assert done.returncode == 0, f"{command[0]}: {done.stdout}{done.stderr}"
 
 
-@contextmanager
-def postgres_server() -> Iterator[str]:
-    """Start a server that listens on a socket in a folder of its own and yield the URL of its first database."""
-    binaries = _binaries()
-    # Not pytest's folder: only its owner may enter that, and a socket's path has room for some hundred characters.
-    with tempfile.TemporaryDirectory(prefix="brink-pg-") as name:
-        folder = Path(name)
+class Postgres:
+    """A real server of its own, with its data in a temporary folder; a context manager that starts and ends it.
+
+    Attributes:
+        url: of its first database.
+    """
+
+    def __init__(self) -> None:
+        self._binaries = _binaries()
+
+    def __enter__(self) -> Self:
+        # Not pytest's folder: only its owner may enter that, and a socket's path has room for some hundred characters.
+        self._temporary = tempfile.TemporaryDirectory(prefix="brink-pg-")
+        self._folder = Path(self._temporary.name)
         if os.geteuid() == 0:
-            shutil.chown(folder, _ACCOUNT)
-        data, log = folder / "data", folder / "log"
-        _run([binaries / "initdb", "-D", data, "-U", "brink", "--auth=trust", "--no-sync", "-E", "UTF8"], folder)
-        options = f"-c listen_addresses='' -c unix_socket_directories={folder} -c fsync=off"
-        _run([binaries / "pg_ctl", "-D", data, "-l", log, "-w", "-o", options, "start"], folder)
-        try:
-            yield f"postgresql://brink@/postgres?host={folder}"
-        finally:
-            _run([binaries / "pg_ctl", "-D", data, "-m", "immediate", "-w", "stop"], folder)
+            shutil.chown(self._folder, _ACCOUNT)
+        create = [self._binaries / "initdb", "-D", self._data, "-U", "brink", "--auth=trust", "--no-sync", "-E", "UTF8"]
+        _run(create, self._folder)
+        self.url = f"postgresql://brink@/postgres?host={self._folder}"
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with suppress(AssertionError):  # a test has stopped it
+            self.stop()
+        self._temporary.cleanup()
+
+    def start(self) -> None:
+        """Start it and return once it takes connections."""
+        options = f"-c listen_addresses='' -c unix_socket_directories={self._folder} -c fsync=off"
+        log = self._folder / "log"
+        _run([*self._control, "-l", log, "-w", "-o", options, "start"], self._folder)
+
+    def stop(self) -> None:
+        """End it as a crash would."""
+        _run([*self._control, "-m", "immediate", "-w", "stop"], self._folder)
+
+    @property
+    def _data(self) -> Path:
+        return self._folder / "data"
+
+    @property
+    def _control(self) -> list[str | Path]:
+        return [self._binaries / "pg_ctl", "-D", self._data]
 
 
 def new_postgres_database(server: str) -> str:

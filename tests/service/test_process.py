@@ -74,13 +74,13 @@ def environment(settings: dict[str, str]) -> dict[str, str]:
 
 
 @contextmanager
-def running(**settings: str) -> Iterator[Server]:
-    """Start the service; it is killed where a test leaves it running, or hangs for five minutes."""
+def running(minutes: float = 5, **settings: str) -> Iterator[Server]:
+    """Start the service; it is killed where a test leaves it running, or hangs for so many minutes."""
     command = [sys.executable, "-m", "service"]
     with subprocess.Popen(
         command, cwd=ROOT, env=environment(settings), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     ) as process:
-        guard = threading.Timer(5 * MINUTE_S, process.kill)
+        guard = threading.Timer(minutes * MINUTE_S, process.kill)
         guard.start()
         server = None
         try:

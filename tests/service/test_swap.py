@@ -4,11 +4,7 @@ import shutil
 import statistics
 import subprocess
 import sys
-import threading
-import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,11 +12,10 @@ import httpx2
 
 from model.artifact import MANIFEST, read_manifest, write_manifest
 from model.versions import Versions
+from tests.service.asking import Client
 from tests.service.conftest import WAIT_S
 from tests.service.test_process import ROOT, environment, running
 
-ASKED = {"texts": ["We will answer.", "Both sides should talk."]}
-EVERY_S = 1 / 50
 TAKEN_OVER_S = 3.0
 
 
@@ -30,51 +25,6 @@ def version_of(folder: Path, tiny_model: Path, version: str) -> Path:
     shutil.copytree(tiny_model, made, ignore=shutil.ignore_patterns(MANIFEST))
     write_manifest(made, replace(read_manifest(tiny_model), version=version, temperature=5.0))
     return made
-
-
-class Client:
-    """Asks fifty times a second, whether it is answered or not, until `stop`.
-
-    Attributes:
-        answered: the version and the surest label's confidence of each answer.
-        errors: everything that was no answer.
-    """
-
-    def __init__(self, url: str) -> None:
-        self.answered: list[tuple[str, float]] = []
-        self.errors: list[str] = []
-        self._stopped = threading.Event()
-        self._http = httpx2.Client(base_url=url, timeout=WAIT_S)
-
-    @contextmanager
-    def asking(self) -> Iterator[None]:
-        with self._http, ThreadPoolExecutor(16) as executor:
-            clock = executor.submit(self._keep_asking, executor)
-            try:
-                yield
-            finally:
-                self._stopped.set()
-                clock.result(WAIT_S)
-
-    def _keep_asking(self, executor: ThreadPoolExecutor) -> None:
-        while not self._stopped.wait(EVERY_S):
-            executor.submit(self._ask)
-
-    def _ask(self) -> None:
-        try:
-            response = self._http.post("/v1/predict", json=ASKED)
-            body = response.json()
-            self.answered.append((body["model"], body["predictions"][0]["confidence"]))
-        except Exception as error:
-            self.errors.append(repr(error))
-
-    def wait_for(self, version: str) -> float:
-        """Return the seconds until an answer is of a version."""
-        started, seen = time.monotonic(), len(self.answered)
-        while version not in {each for each, _ in self.answered[seen:]}:
-            assert time.monotonic() - started < WAIT_S, f"{version} never answered"
-            time.sleep(0.01)
-        return time.monotonic() - started
 
 
 def command(settings: dict[str, str], *arguments: str) -> None:
@@ -118,10 +68,7 @@ def test_promotions_and_rollbacks_drop_and_mix_no_request(tiny_model: Path, tmp_
     assert client.errors == []
     assert {version for version, _ in client.answered} == {"tiny-1", "tiny-2"}
     # The same text gets the same answer of a version, and another of the other one.
-    confidences = {
-        version: {round(confidence, 3) for each, confidence in client.answered if each == version}
-        for version in ("tiny-1", "tiny-2")
-    }
+    confidences = client.confidences()
     assert [len(each) for each in confidences.values()] == [1, 1]
     assert confidences["tiny-1"] != confidences["tiny-2"]
     # A busy machine may be late once.
