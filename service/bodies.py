@@ -21,11 +21,13 @@ _CLOSE = {"Connection": "close"}
 
 
 class JsonRoute(APIRoute):
-    """A route that takes a JSON body: anything else gets 400 or 415 with the reason."""
+    """A route that, where it takes a body, takes JSON: anything else gets 400 or 415 with the reason."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """Return FastAPI's handler behind the checks of `_JsonRequest`."""
         handler = super().get_route_handler()
+        if self.body_field is None:
+            return handler
 
         async def checked(request: Request) -> Response:
             request = _JsonRequest(request.scope, request.receive)

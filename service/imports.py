@@ -67,6 +67,9 @@ def _found(content: bytes) -> Iterator[Found]:
 
 _NOTHING = "expected `text` and `label`, came a row without"
 
+# Rows unpacked at once: a value that is repeated takes hardly any room in a file, and all of it in memory.
+_PARQUET_BATCH = 16
+
 Rows = Iterator[tuple[int, Mapping[str, Any], str | None]]
 
 
@@ -91,12 +94,17 @@ def _parquet_rows(content: bytes) -> Rows:
         raise InvalidError("Parquet needs the package pyarrow; run `pip install 'brink[parquet]'`.") from None
     try:
         file = parquet.ParquetFile(BufferReader(content))
-        if file.metadata.num_rows > MAX_LABELS:  # before it is unpacked: a repeated value takes hardly any room
+        names = file.schema_arrow.names
+        if len(set(names)) < len(names):
+            raise InvalidError(f"expected different names of columns, came {', '.join(names)[:100]!r}.")
+        if file.metadata.num_rows > MAX_LABELS:
             raise InvalidError(f"expected at most {MAX_LABELS:,} rows, came {file.metadata.num_rows:,}.")
-        rows = file.read().to_pylist()
-    except (ArrowException, OSError, ValueError) as error:
+        line = 0
+        for batch in file.iter_batches(_PARQUET_BATCH):
+            for line, row in enumerate(batch.to_pylist(), start=line + 1):
+                yield line, row, None
+    except (ArrowException, OSError, ValueError, OverflowError) as error:  # the last: a date that Python has not
         raise InvalidError(f"it begins as Parquet does and cannot be read: {error}.") from error
-    return ((line, row, None) for line, row in enumerate(rows, start=1))
 
 
 def _array_rows(text: str) -> Rows:

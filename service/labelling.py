@@ -11,7 +11,7 @@ from service.errors import InvalidError
 from service.imports import Found
 from service.store import Labelled, Statement, Store
 
-__all__ = ["LabelSet", "RowOutcome", "add_found", "check_row", "export_line"]
+__all__ = ["LabelSet", "RowOutcome", "add_found", "check_name", "check_row", "export_line"]
 
 _MAX_NAME = 200
 
@@ -91,11 +91,18 @@ def check_row(found: Found, label_set: LabelSet, annotator: str, source: str | N
     check_text(found.text)
     if "\0" in found.text:
         raise InvalidError("expected a text without the character NUL, which databases do not keep.")
-    for name, value in (("annotator", found.annotator), ("source", found.source)):
-        if value is not None and not (value.isprintable() and len(value) <= _MAX_NAME):
-            raise InvalidError(f"expected as {name} at most {_MAX_NAME} printable characters, came {value[:50]!a}.")
+    annotator, source = found.annotator or annotator, found.source or source
+    check_name("annotator", annotator)
+    if source is not None:
+        check_name("source", source)
     label_set.check(found.label, found.act)
-    return Labelled(found.text, found.label, found.annotator or annotator, found.act, found.source or source)
+    return Labelled(found.text, found.label, annotator, found.act, source)
+
+
+def check_name(what: str, name: str) -> None:
+    """Raise `InvalidError` where a name, of an annotator or a source, is not what databases keep and people read."""
+    if not (name.strip() and name.isprintable() and len(name) <= _MAX_NAME):
+        raise InvalidError(f"expected as {what} at most {_MAX_NAME} printable characters, came {name[:50]!a}.")
 
 
 def export_line(statement: Statement) -> dict[str, str]:

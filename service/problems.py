@@ -12,6 +12,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
+from starlette.routing import Match, Mount
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from model.errors import ArtifactError, PromotionError, StorageError, UnknownVersionError
@@ -31,6 +32,7 @@ __all__ = ["PROBLEM_RESPONSES", "LastResort", "document_problems", "install_prob
 _log = structlog.get_logger(__name__)
 
 _NOT_READY_RETRY_S = 2
+_METHODS = ("DELETE", "GET", "HEAD", "PATCH", "POST", "PUT")
 
 
 def problem(
@@ -68,8 +70,16 @@ async def _http(request: Request, error: Exception) -> Response:
     if error.status_code == HTTPStatus.NOT_FOUND and error.detail == HTTPStatus.NOT_FOUND.phrase:
         return problem(404, f"no such thing: {request.url.path}; /docs lists the routes.")
     if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
-        return problem(405, f"{request.url.path} takes {(error.headers or {}).get('Allow')}.", error.headers)
+        allowed = _allowed(request) or (error.headers or {}).get("Allow")
+        return problem(405, f"{request.url.path} takes {allowed}.", {"Allow": str(allowed)})
     return problem(error.status_code, str(error.detail), error.headers)
+
+
+def _allowed(request: Request) -> str:
+    """Return the methods of a path; the library names those of the first route alone that has it."""
+    routes = [route for route in request.app.routes if not isinstance(route, Mount)]  # those take any method
+    takes = {name: [route.matches({**request.scope, "method": name})[0] for route in routes] for name in _METHODS}
+    return ", ".join(name for name, matches in takes.items() if Match.FULL in matches)
 
 
 async def _invalid(_: Request, error: Exception) -> Response:

@@ -150,7 +150,11 @@ def webhook(request: WebhookRequest, state: CurrentState, who: Labeller) -> Webh
     """
     label_set = LabelSet.of_model(state.classifier.labels)
     events = list(read_events(request.model_dump(), label_set.labels))
-    return WebhookBody(annotations=[_handle(event, label_set, state, who) for event in events])
+    annotations = [_handle(event, label_set, state, who) for event in events]
+    for each in annotations:
+        if each.status in ("conflicting", "rejected"):  # Label Studio looks at no answer, and asks once
+            _log.warning("label studio annotation not taken", **each.model_dump())
+    return WebhookBody(annotations=annotations)
 
 
 def _handle(event: Event, label_set: LabelSet, state: State, who: str) -> AnnotationBody:

@@ -11,10 +11,11 @@ from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import StreamingResponse
 from starlette.responses import Response
 
+from service.bodies import JsonRoute
 from service.errors import InvalidError
 from service.identity import Labeller
 from service.imports import read_upload
-from service.labelling import LabelSet, add_found, export_line
+from service.labelling import LabelSet, add_found, check_name, export_line
 from service.problems import PROBLEM_RESPONSES
 from service.schemas import (
     AgreementBody,
@@ -29,12 +30,15 @@ from service.store import Filters, Statement, Store
 
 __all__ = ["router"]
 
-router = APIRouter(prefix="/v1/statements", tags=["statements"])
+router = APIRouter(prefix="/v1/statements", tags=["statements"], route_class=JsonRoute)
 
 Id = Annotated[str, Path(min_length=1, max_length=32)]
-Name = Annotated[str | None, Query(min_length=1, max_length=200)]
+# SQLite looks for what stands before a NUL, and PostgreSQL for nothing.
+_NO_NUL = r"^[^\x00]*$"
+Name = Annotated[str | None, Query(min_length=1, max_length=200, pattern=_NO_NUL)]
 _ERRORS: dict[int | str, dict[str, Any]] = {status: PROBLEM_RESPONSES[status] for status in (401, 403, 422, 503)}
 _OF_ONE = _ERRORS | {404: PROBLEM_RESPONSES[404]}
+_OF_CHANGE = _OF_ONE | {status: PROBLEM_RESPONSES[status] for status in (400, 409, 413, 415)}
 _EXPORT: dict[int | str, dict[str, Any]] = {200: {"content": {"application/x-ndjson": {}}}}
 _UPLOAD = {"requestBody": {"required": True, "content": {"*/*": {"schema": {"type": "string", "format": "binary"}}}}}
 
@@ -72,7 +76,7 @@ def find(
     status: Annotated[str | None, Query(pattern="^(agreed|disagreed|settled)$")] = None,
     source: Name = None,
     annotator: Name = None,
-    contains: Annotated[str | None, Query(min_length=1, max_length=1000)] = None,
+    contains: Annotated[str | None, Query(min_length=1, max_length=1000, pattern=_NO_NUL)] = None,
     after: Annotated[int, Query(ge=0, le=2**62)] = 0,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
 ) -> StatementsBody:
@@ -116,9 +120,11 @@ def history(id: Id, state: CurrentState, _: Labeller) -> list[AuditBody]:
     return [AuditBody(**each) for each in state.store.history(id)]
 
 
-@router.patch("/{id}", responses=_OF_ONE | {409: PROBLEM_RESPONSES[409]})
+@router.patch("/{id}", responses=_OF_CHANGE)
 def change(id: Id, body: ChangeRequest, state: CurrentState, who: Labeller) -> StatementBody:
     """Correct what an annotator said, settle a statement, or open a settled one again; the audit keeps what was."""
+    if body.annotator is not None:
+        check_name("annotator", body.annotator)
     if body.label is None:
         return _body(state.store.reopen(id, who))
     _label_set(state).check(body.label, body.act)

@@ -143,7 +143,12 @@ def _parse(line: bytes | None) -> tuple[str | UnclassifiableTextError, dict[str,
         return value, {}
     if not isinstance(value, dict) or not isinstance(value.get("text"), str) or value.keys() - {"text", "id"}:
         return _bad('expected a text as a JSON string, or {"text": ...} with nothing beside it but "id"'), {}
-    return value["text"], {name: value[name] for name in ("id",) if name in value}
+    echoed = {name: value[name] for name in ("id",) if name in value}
+    try:
+        _line(echoed)  # from a deeper stack than the answer: what fits here fits there
+    except (ValueError, RecursionError) as error:
+        return _bad(f"expected an id that can be written as JSON ({error})"), {}
+    return value["text"], echoed
 
 
 def _bad(reason: str) -> UnclassifiableTextError:
@@ -151,4 +156,5 @@ def _bad(reason: str) -> UnclassifiableTextError:
 
 
 def _line(body: dict[str, Any]) -> bytes:
-    return json.dumps(body).encode() + b"\n"
+    # The library would write NaN and Infinity, as which it also reads 1e999: then the client could not read its answer.
+    return json.dumps(body, allow_nan=False).encode() + b"\n"

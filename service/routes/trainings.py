@@ -11,6 +11,7 @@ from fastapi import APIRouter, Path, Query
 from fastapi.responses import StreamingResponse
 from starlette.responses import Response
 
+from service.bodies import JsonRoute
 from service.errors import DatabaseError, MissingError
 from service.identity import Admin
 from service.problems import PROBLEM_RESPONSES
@@ -21,7 +22,7 @@ from service.trainings import ENDED, Training
 
 __all__ = ["router"]
 
-router = APIRouter(prefix="/v1/trainings", tags=["trainings"])
+router = APIRouter(prefix="/v1/trainings", tags=["trainings"], route_class=JsonRoute)
 
 _POLL_S = 0.5
 # Proxies close a connection that is silent for a minute or less.
@@ -31,11 +32,12 @@ _LOG_BYTES = 1024 * 1024
 Id = Annotated[str, Path(min_length=1, max_length=32)]
 _ERRORS: dict[int | str, dict[str, Any]] = {status: PROBLEM_RESPONSES[status] for status in (401, 403, 422, 503)}
 _OF_ONE = _ERRORS | {404: PROBLEM_RESPONSES[404]}
+_OF_ASKING = _ERRORS | {status: PROBLEM_RESPONSES[status] for status in (400, 409, 413, 415)}
 _EVENTS: dict[int | str, dict[str, Any]] = {200: {"content": {"text/event-stream": {}}}}
 _TEXT: dict[int | str, dict[str, Any]] = {200: {"content": {"text/plain": {}}}}
 
 
-@router.post("", status_code=202, responses=_ERRORS | {409: PROBLEM_RESPONSES[409]})
+@router.post("", status_code=202, responses=_OF_ASKING)
 def ask(body: TrainingRequest, response: Response, state: CurrentState, who: Admin) -> TrainingBody:
     """Ask for a training run; one is carried out at a time, others wait in the order in which they came."""
     state.jobs.check(body.kind)

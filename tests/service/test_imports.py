@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import tracemalloc
 from typing import Any
 
 import pyarrow
@@ -33,8 +34,12 @@ def as_csv(names: list[str], *rows: list[object]) -> bytes:
 
 
 def as_parquet(rows: list[dict[str, Any]]) -> bytes:
+    return written(pyarrow.Table.from_pylist(rows))
+
+
+def written(table: pyarrow.Table) -> bytes:
     stream = io.BytesIO()
-    parquet.write_table(pyarrow.Table.from_pylist(rows), stream)
+    parquet.write_table(table, stream)
     return stream.getvalue()
 
 
@@ -203,6 +208,35 @@ def test_row_of_csv_with_other_columns_is_a_problem_of_its_own() -> None:
 def test_upload_of_no_known_kind_is_refused(content: bytes, reason: str) -> None:
     with pytest.raises(InvalidError, match=reason):
         list(read_upload(content))
+
+
+def test_parquet_with_a_date_that_is_none_is_refused() -> None:
+    table = pyarrow.table({"text": ["A."], "label": ["none"], "at": pyarrow.array([2**62], pyarrow.timestamp("us"))})
+    with pytest.raises(InvalidError, match="it begins as Parquet does and cannot be read"):
+        list(read_upload(written(table)))
+
+
+def test_parquet_with_two_columns_of_one_name_is_refused() -> None:
+    table = pyarrow.Table.from_arrays([pyarrow.array(["A."])] * 2, names=["text", "text"])
+    with pytest.raises(InvalidError, match="expected different names of columns, came 'text, text'"):
+        list(read_upload(written(table)))
+
+
+def test_parquet_of_many_batches_keeps_its_rows_and_lines() -> None:
+    found = list(read_upload(as_parquet([{"text": f"T {number}.", "label": "none"} for number in range(1, 101)])))
+    assert [(each.line, each.text) for each in found] == [(number, f"T {number}.") for number in range(1, 101)]
+
+
+def test_repeated_value_of_parquet_takes_no_more_memory_than_some_rows_need() -> None:
+    long = "x" * 1_000_000  # once in the file, and 2 GB in memory if all rows were unpacked at once
+    content = written(pyarrow.table({"text": [long] * 2_000, "label": ["none"] * 2_000}))
+    assert len(content) < 2 * len(long)
+    tracemalloc.start()
+    try:
+        assert sum(1 for _ in read_upload(content)) == 2_000
+        assert tracemalloc.get_traced_memory()[1] < 100 * len(long)
+    finally:
+        tracemalloc.stop()
 
 
 @given(st.binary(max_size=60) | st.text(max_size=60).map(str.encode))

@@ -156,6 +156,17 @@ def test_annotation_of_no_text_is_rejected_with_the_reason(client: TestClient, t
     assert client.get(STATEMENTS).json()["total"] == 0
 
 
+def test_log_says_why_an_annotation_was_not_taken(client: TestClient, log: Log) -> None:
+    log.configure()
+    tell(client, event("none"))
+    tell(client, event("none", number=8, text=" "))
+    conflicting = tell(client, event("deterrent", number=9))
+    rejected_line, conflicting_line = log.lines("label studio annotation not taken")
+    assert (rejected_line["status"], rejected_line["annotation"][-2:]) == ("rejected", ":8")
+    assert (conflicting_line["status"], conflicting_line["reason"]) == ("conflicting", conflicting["reason"])
+    assert {rejected_line["level"], conflicting_line["level"]} == {"warning"}
+
+
 @pytest.mark.parametrize("action", ["PROJECT_UPDATED", "TASKS_CREATED", "START_TRAINING", "anything"])
 def test_other_events_are_ignored(client: TestClient, action: str) -> None:
     assert client.post("/webhook", json={"action": action, "project": PROJECT}).json() == {"annotations": []}

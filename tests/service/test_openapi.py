@@ -99,7 +99,7 @@ def test_every_error_is_documented_as_a_problem(document: dict[str, Any]) -> Non
         for status, response in operation["responses"].items()
         if int(status) >= 400
     ]
-    assert len(errors) == 157
+    assert len(errors) == 163
     for status, response in errors:
         assert response == {"description": HTTPStatus(int(status)).phrase, "content": PROBLEM}
 

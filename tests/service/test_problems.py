@@ -53,6 +53,11 @@ def test_404_names_the_path_even_under_a_broken_host_header(client: TestClient) 
         ("PATCH", "/metrics", "GET"),
         ("POST", "/v1/model", "GET"),
         ("BREW", "/v1/model", "GET"),
+        ("PUT", "/v1/statements", "GET, POST"),
+        ("PUT", "/v1/statements/0", "DELETE, GET, PATCH"),
+        ("PATCH", "/v1/trainings/0", "DELETE, GET"),
+        ("DELETE", "/v1/models/rollback", "GET, POST"),
+        ("GET", "/webhook", "POST"),
         ("POST", "/static-offline-docs/swagger-ui.css", "GET, HEAD"),
     ],
 )

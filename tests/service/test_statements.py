@@ -97,11 +97,35 @@ def test_name_that_no_database_keeps_costs_its_row_alone(client: TestClient, ann
     assert [row["status"] for row in answer["rows"]] == ["rejected", "accepted"]
 
 
+@pytest.mark.parametrize("annotator", ["a\nb", " ", "\x1b"])
+def test_name_that_stands_for_rows_without_one_is_held_to_the_same(client: TestClient, annotator: str) -> None:
+    row = {"text": "A.", "label": "none"}
+    for query in ({"annotator": annotator}, {"source": annotator}):
+        (rejected,) = add(client, row, **query)["rows"]
+        assert rejected["reason"].startswith(f"expected as {next(iter(query))} at most 200 printable characters")
+    place = f"{STATEMENTS}/{id_of(client, 'A.')}"
+    problem = assert_problem(client.patch(place, json={"label": "none", "annotator": annotator}), 422)
+    assert "expected as annotator at most 200 printable characters" in problem["detail"]
+    assert [each["annotator"] for each in client.get(place).json()["labels"]] == ["local"]
+
+
 @pytest.mark.parametrize("query", [{"annotator": "a\0b"}, {"contains": "\0"}, {"source": "\0"}])
 def test_nul_in_a_query_is_no_fault_of_the_database(client: TestClient, query: dict[str, str]) -> None:
-    assert client.get(STATEMENTS, params=query).status_code in {200, 422}
     id_of(client, "A.")
+    assert_problem(client.get(STATEMENTS, params=query), 422)
     assert client.get(f"{STATEMENTS}/%00").status_code in {404, 422}
+
+
+def test_change_that_is_no_json_is_refused_as_everywhere(client: TestClient) -> None:
+    place = f"{STATEMENTS}/{id_of(client, 'A.')}"
+    for content, content_type, status in (
+        (b"", "application/json", 400),
+        (b"{", "application/json", 400),
+        ('{"label": "deterrent"}'.encode("utf-16"), "application/json", 400),
+        (b'{"label": "deterrent"}', "text/plain", 415),
+    ):
+        assert_problem(client.patch(place, content=content, headers={"content-type": content_type}), status)
+    assert client.get(place).json()["label"] == "none"
 
 
 def test_upload_of_more_labels_than_one_transaction_takes_is_refused(client: TestClient) -> None:

@@ -27,7 +27,7 @@ def lines(client: TestClient, body: bytes, **query: str) -> list[dict[str, Any]]
     response = client.post(PATH, content=body, headers=NDJSON, params=query)
     assert response.status_code == 200, response.text
     assert response.headers["content-type"] == "application/x-ndjson"
-    return [json.loads(line) for line in response.text.splitlines()]
+    return [json.loads(line, parse_constant=pytest.fail) for line in response.text.splitlines()]
 
 
 def test_each_line_is_answered_in_its_order(client: TestClient) -> None:
@@ -55,6 +55,8 @@ def test_line_may_be_a_string_blank_lines_are_passed_over_and_the_last_need_not_
         (b"5", "bad_line"),
         (b'{"text": 5}', "bad_line"),
         (b'{"text": "a", "txt": "b"}', "bad_line"),
+        (b'{"text": "a", "id": NaN}', "bad_line"),
+        (b'{"text": "a", "id": [{"b": 1e999}]}', "bad_line"),
         (b'"' + b"x" * MAX_LINE_BYTES + b'"', "bad_line"),
         (b'"' + b"x" * (3 * MAX_LINE_BYTES) + b'"', "bad_line"),
         (b'"' + b"x" * 20_001 + b'"', "too_long"),

@@ -381,6 +381,13 @@ def test_what_no_training_could_use_is_refused(client: TestClient, body: dict[st
     assert_problem(client.post("/v1/trainings", json=body), 422)
 
 
+def test_wish_that_is_no_json_is_refused_as_everywhere(client: TestClient) -> None:
+    for content, content_type, status in ((b"", "application/json", 400), (b'{"kind": "quick"}', "text/plain", 415)):
+        answer = client.post("/v1/trainings", content=content, headers={"content-type": content_type})
+        assert_problem(answer, status)
+    assert client.get("/v1/trainings").json() == {"trainings": []}
+
+
 def test_what_is_not_there_is_a_problem(client: TestClient) -> None:
     for method, path in (("GET", ""), ("DELETE", ""), ("POST", "/cancel"), ("GET", "/log"), ("GET", "/events")):
         assert_problem(client.request(method, f"/v1/trainings/none{path}"), 404)
