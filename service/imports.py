@@ -15,7 +15,10 @@ from typing import Any
 
 from service.errors import InvalidError
 
-__all__ = ["MAX_LABELS", "Found", "read_upload"]
+__all__ = ["LABEL_STUDIO", "MAX_LABELS", "Found", "label_studio_annotator", "read_upload"]
+
+LABEL_STUDIO = "label-studio"
+"""Source of the statements that come from Label Studio, and beginning of its annotators' names."""
 
 MAX_LABELS = 20_000
 """Most labels of one upload: all are added in one transaction, for which every other writer waits."""
@@ -99,10 +102,9 @@ def _parquet_rows(content: bytes) -> Rows:
             raise InvalidError(f"expected different names of columns, came {', '.join(names)[:100]!r}.")
         if file.metadata.num_rows > MAX_LABELS:
             raise InvalidError(f"expected at most {MAX_LABELS:,} rows, came {file.metadata.num_rows:,}.")
-        line = 0
-        for batch in file.iter_batches(_PARQUET_BATCH):
-            for line, row in enumerate(batch.to_pylist(), start=line + 1):
-                yield line, row, None
+        rows = (row for batch in file.iter_batches(_PARQUET_BATCH) for row in batch.to_pylist())
+        for line, row in enumerate(rows, start=1):
+            yield line, row, None
     except (ArrowException, OSError, ValueError, OverflowError) as error:  # the last: a date that Python has not
         raise InvalidError(f"it begins as Parquet does and cannot be read: {error}.") from error
 
@@ -193,12 +195,13 @@ def _field(text: object, label: object, annotator: object = None, act: object = 
 
 
 def _of_plain(row: Mapping[str, Any]) -> Fields:
-    label = row.get("label")
-    if label is None:
+    label, annotator, source = row.get("label"), row.get("annotator"), row.get("source")
+    if "annotation_id" in row:
         # Label Studio's JSON-MIN and CSV name the column after the control; it is the one that is not of the task.
         others = [name for name in row if name not in _OF_A_TASK]
-        label = row[others[0]] if "annotation_id" in row and len(others) == 1 else None
-    return _field(row.get("text"), label, row.get("annotator"), row.get("act"), row.get("source"))
+        label = row[others[0]] if label is None and len(others) == 1 else label
+        annotator, source = label_studio_annotator(annotator), source or LABEL_STUDIO
+    return _field(row.get("text"), label, annotator, row.get("act"), source)
 
 
 _OF_A_TASK = {"text", "id", "annotator", "annotation_id", "created_at", "updated_at", "lead_time"}
@@ -209,12 +212,19 @@ def _of_label_studio(task: Mapping[str, Any]) -> list[Fields]:
     for annotation in filter(_is_object, task["annotations"]):
         if annotation.get("was_cancelled"):
             continue
-        by = annotation.get("completed_by")
-        annotator = by.get("email") or by.get("id") if isinstance(by, dict) else by
+        annotator = label_studio_annotator(annotation.get("completed_by"))
         for result in filter(_is_object, _list(annotation.get("result"))):
             if result.get("type") == "choices" and isinstance(result.get("value"), dict):
-                found.append(_field(task["data"].get("text"), result["value"].get("choices"), annotator))
+                choices = result["value"].get("choices")
+                found.append(_field(task["data"].get("text"), choices, annotator, source=LABEL_STUDIO))
     return found or [{}]
+
+
+def label_studio_annotator(by: object) -> str | None:
+    """Return what an annotator of Label Studio is called here, by whichever way the label comes."""
+    if isinstance(by, dict):
+        by = by.get("email") or by.get("id")
+    return f"{LABEL_STUDIO}:{by}" if by not in (None, "") else None
 
 
 def _of_argilla(record: Mapping[str, Any]) -> list[Fields]:

@@ -13,12 +13,9 @@ from xml.parsers import expat
 
 from model.classifier import Prediction
 from service.errors import InvalidError
-from service.imports import Found
+from service.imports import LABEL_STUDIO, Found, label_studio_annotator
 
-__all__ = ["SOURCE", "Event", "Question", "find_question", "prediction_of", "read_events"]
-
-SOURCE = "label-studio"
-"""Source of the statements that come from Label Studio, and beginning of its annotators' names."""
+__all__ = ["Event", "Question", "find_question", "prediction_of", "read_events"]
 
 _CREATED = ("ANNOTATION_CREATED", "ANNOTATIONS_CREATED")
 _UPDATED = "ANNOTATION_UPDATED"
@@ -214,7 +211,7 @@ def _key(project: Mapping[str, Any], annotation: Mapping[str, Any]) -> str:
         created_at = int(datetime.fromisoformat(str(project.get("created_at"))).timestamp())
     except (ValueError, OverflowError) as error:
         raise InvalidError("expected a moment as `created_at` of the project.") from error
-    return f"{SOURCE}:{numbers[0]}.{created_at}:{numbers[1]}"
+    return f"{LABEL_STUDIO}:{numbers[0]}.{created_at}:{numbers[1]}"
 
 
 def _found(question: Question, line: int, annotation: Mapping[str, Any], task: Mapping[str, Any]) -> Found | None:
@@ -229,7 +226,7 @@ def _found(question: Question, line: int, annotation: Mapping[str, Any], task: M
     text = question.text_of(task)
     if text is None:
         return Found(line, problem=f"expected a text as {question.field!r} in the data of the task")
-    return Found(line, text, choices[0], _annotator(annotation.get("completed_by")), source=SOURCE)
+    return Found(line, text, choices[0], label_studio_annotator(annotation.get("completed_by")), source=LABEL_STUDIO)
 
 
 def _answers(question: Question, result: object) -> bool:
@@ -240,9 +237,3 @@ def _choices(result: Mapping[str, Any]) -> list[object]:
     value = result.get("value")
     choices = value.get("choices") if isinstance(value, dict) else None
     return choices if isinstance(choices, list) else []
-
-
-def _annotator(by: object) -> str | None:
-    if isinstance(by, dict):
-        by = by.get("email") or by.get("id")
-    return None if by is None else f"{SOURCE}:{by}"

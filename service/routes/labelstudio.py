@@ -16,8 +16,9 @@ from service.bodies import JsonRoute
 from service.connection import while_connected
 from service.errors import InvalidError
 from service.identity import Labeller, Predictor
+from service.imports import LABEL_STUDIO
 from service.labelling import LabelSet, check_row
-from service.labelstudio import SOURCE, Event, Question, find_question, prediction_of, read_events
+from service.labelstudio import Event, Question, find_question, prediction_of, read_events
 from service.problems import PROBLEM_RESPONSES
 from service.schemas import MAX_TEXTS
 from service.serving import Answer, Serving
@@ -163,7 +164,7 @@ def _handle(event: Event, label_set: LabelSet, state: State, who: str) -> Annota
         status: Literal["withdrawn", "ignored"] = "withdrawn" if id_ else "ignored"
         return AnnotationBody(annotation=event.annotation, status=status, id=id_, reason=None)
     try:
-        row = check_row(event.found, label_set, who, SOURCE)
+        row = check_row(event.found, label_set, who, LABEL_STUDIO)
     except (InvalidError, UnclassifiableTextError) as error:
         return AnnotationBody(annotation=event.annotation, status="rejected", id=None, reason=str(error))
     outcome = state.annotations.follow(event.annotation, row, who, event.corrects)

@@ -124,9 +124,9 @@ def test_export_is_recognised_by_its_content(kind: str) -> None:
 @pytest.mark.parametrize(
     ("kind", "annotators"),
     [
-        ("Label Studio JSON", ["1", "k@x.org"]),
-        ("Label Studio CSV", ["1", "1"]),
-        ("Label Studio JSON-MIN", ["1", "1"]),
+        ("Label Studio JSON", ["label-studio:1", "label-studio:k@x.org"]),
+        ("Label Studio CSV", ["label-studio:1", "label-studio:1"]),
+        ("Label Studio JSON-MIN", ["label-studio:1", "label-studio:1"]),
         ("Prodigy textcat", ["db-kim", "db-kim"]),
         ("Argilla 1", ["argilla", "argilla"]),
         ("Argilla 2", ["u1", "u1"]),
@@ -135,6 +135,12 @@ def test_export_is_recognised_by_its_content(kind: str) -> None:
 )
 def test_annotators_are_those_of_the_tool(kind: str, annotators: list[str | None]) -> None:
     assert [each.annotator for each in read_upload(UPLOADS[kind])] == annotators
+
+
+@pytest.mark.parametrize("kind", UPLOADS)
+def test_source_is_named_as_where_label_studio_tells_of_each_annotation(kind: str) -> None:
+    source = "label-studio" if kind.startswith("Label Studio") else None
+    assert [each.source for each in read_upload(UPLOADS[kind])] == [source] * 2
 
 
 def test_plain_row_may_say_more() -> None:
@@ -146,8 +152,8 @@ def test_task_of_several_annotators_gives_a_label_each() -> None:
     task = LABEL_STUDIO[0] | {"annotations": [LABEL_STUDIO[0]["annotations"][0], LABEL_STUDIO[1]["annotations"][0]]}
     found = list(read_upload(json.dumps([task]).encode()))
     assert [(each.line, each.label, each.annotator) for each in found] == [
-        (1, "escalatory", "1"),
-        (1, "none", "k@x.org"),
+        (1, "escalatory", "label-studio:1"),
+        (1, "none", "label-studio:k@x.org"),
     ]
 
 

@@ -12,7 +12,7 @@ from starlette.testclient import TestClient
 from service.access import Keys
 from service.database import Database
 from tests.service.conftest import MANIFEST, FakeClassifier, Log, assert_problem
-from tests.service.labelstudio_bodies import CONFIG, PROJECT, config, deletion, event
+from tests.service.labelstudio_bodies import CONFIG, PROJECT, config, deletion, event, result
 
 STATEMENTS = "/v1/statements"
 SETUP = {
@@ -154,6 +154,22 @@ def test_annotation_of_no_text_is_rejected_with_the_reason(client: TestClient, t
     assert (rejected["status"], rejected["id"]) == ("rejected", None)
     assert rejected["reason"].startswith("expected ")
     assert client.get(STATEMENTS).json()["total"] == 0
+
+
+def test_export_brings_what_was_missed_and_nothing_anew(client: TestClient) -> None:
+    tell(client, event("deterrent", text="Known."))
+    annotations = [
+        {"id": 7, "completed_by": 1, "result": [result("deterrent")], "was_cancelled": False},
+        {"id": 8, "completed_by": 2, "result": [result("none")], "was_cancelled": False},
+    ]
+    minimal = {"text": "Missed.", "id": 6, "stance": "none", "annotator": 1, "annotation_id": 9, "lead_time": None}
+    for export in ([{"id": 5, "annotations": annotations, "data": {"text": "Known."}}], [minimal]):
+        answers = [client.post(STATEMENTS, json=export).json() for _ in range(2)]
+        assert [answer["accepted"] for answer in answers] == [1, 0]
+        assert {row["status"] for row in answers[1]["rows"]} == {"duplicate"}
+    known, missed = client.get(STATEMENTS, params={"source": "label-studio"}).json()["statements"]
+    assert [each["annotator"] for each in known["labels"]] == ["label-studio:1", "label-studio:2"]
+    assert [each["annotator"] for each in missed["labels"]] == ["label-studio:1"]
 
 
 def test_log_says_why_an_annotation_was_not_taken(client: TestClient, log: Log) -> None:
