@@ -6,13 +6,14 @@ all of them the first start of Label Studio. Both are processes on this machine,
 
 import argparse
 import os
+import signal
 import socket
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="The real Label Studio with this service as its backend.")
     parser.add_argument("program", type=Path, help="label-studio in the environment that it is installed in")
     program = parser.parse_args().program.absolute()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # whoever ends it ends what it has started too
     with tempfile.TemporaryDirectory(prefix="brink-label-studio-") as name:
         folder = Path(name)
         url = f"sqlite:///{folder}/brink.db"
@@ -104,7 +106,10 @@ def _label_studio(program: Path, folder: Path) -> Iterator[httpx2.Client]:
         raise
     finally:
         process.terminate()
-        process.wait(60)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(60)
+        process.kill()
+        process.wait()
 
 
 def _is_up(client: httpx2.Client, process: "subprocess.Popen[bytes]") -> bool:
