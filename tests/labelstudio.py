@@ -1,7 +1,8 @@
 """The real Label Studio with this service as its backend: predictions go there, and annotations come back as labels.
 
-`make label-studio` installs it into an environment of its own, which takes minutes, and runs this: five minutes, nearly
-all of them the first start of Label Studio. Both are processes on this machine, with their data in a temporary folder.
+`make label-studio` installs it into an environment of its own, which takes minutes, and runs this: 4 to 9 minutes,
+nearly all of them the first start of Label Studio. Both are processes on this machine, with their data in a temporary
+folder, and end with it.
 """
 
 import argparse
