@@ -11,8 +11,10 @@ OUT ?= models/trained
 TEXTS ?=
 # And further options of `python -m training fit`.
 FIT ?=
+# Options of the comparison with other servers, for example `make bench-serving BENCH="--model accurate --rounds 5"`.
+BENCH ?=
 
-.PHONY: serve test train check docker faults label-studio clean
+.PHONY: serve test train check docker faults label-studio bench-serving clean
 
 serve: $(VENV)/serve.stamp ## start the service on port 8000
 	exec $(BIN)/python -m service
@@ -41,8 +43,11 @@ faults: $(VENV)/dev.stamp ## kill the service and its trainings twenty times eac
 label-studio: $(VENV)/dev.stamp $(STUDIO)/bin/label-studio ## the real Label Studio with the service as its backend
 	$(BIN)/python tests/labelstudio.py $(STUDIO)/bin/label-studio
 
+bench-serving: $(VENV)/train.stamp ## Brink and general model servers on the same weights; writes models/serving
+	$(BIN)/python benchmarks/serving/peers.py $(BENCH)
+
 clean: ## remove the environments
-	rm -rf $(VENV) $(STUDIO)
+	rm -rf $(VENV) $(STUDIO) .venv-peers
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)

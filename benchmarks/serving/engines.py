@@ -21,7 +21,7 @@ import numpy.typing as npt
 import onnx
 import onnxruntime
 import torch
-from onnx import TensorProto, helper, numpy_helper
+from ceiling import matrix_peaks
 from onnxruntime.quantization import QuantType, quantize_dynamic
 from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
 from transformers import AutoTokenizer
@@ -171,37 +171,9 @@ def _feed(batch: Ids) -> dict[str, npt.NDArray[np.int64]]:
 
 
 def _ceiling(threads: int) -> None:
-    """Print what products of large matrices reach, in operations (a multiplication or a sum) a second."""
-    size = 1536
-    generator = np.random.default_rng(0)
     print("\n| matrix product | Gop/s |\n| --- | --- |")
-    for name, kind, inputs in (
-        ("float32", "MatMul", [generator.normal(size=(size, size)).astype(np.float32)] * 2),
-        (
-            "int8",
-            "MatMulInteger",
-            [generator.integers(0, 255, (size, size)).astype(np.uint8), np.ones((size, size), np.int8)],
-        ),
-    ):
-        graph = helper.make_graph(
-            [helper.make_node(kind, ["a", "b"], ["y"])],
-            "product",
-            [helper.make_tensor_value_info("a", helper.np_dtype_to_tensor_dtype(inputs[0].dtype), [size, size])],
-            [helper.make_tensor_value_info("y", TensorProto.FLOAT if kind == "MatMul" else TensorProto.INT32, None)],
-            [numpy_helper.from_array(inputs[1], "b")],
-        )
-        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
-        session = onnxruntime.InferenceSession(
-            model.SerializeToString(), session_options(threads), providers=["CPUExecutionProvider"]
-        )
-        best = min(_timed(session, inputs[0]) for _ in range(10))
-        print(f"| {name} | {2 * size**3 / best / 1e9:.0f} |")
-
-
-def _timed(session: onnxruntime.InferenceSession, a: npt.NDArray[Any]) -> float:
-    started = perf_counter()
-    session.run(None, {"a": a})
-    return perf_counter() - started
+    for name, operations in matrix_peaks(threads).items():
+        print(f"| {name} | {operations / 1e9:.0f} |")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Prints how long `python -m service` takes from process start to ready and to the first answer, and its memory.
 
-    .venv/bin/python benchmarks/startup.py [--runs 5]
+    .venv/bin/python benchmarks/serving/startup.py [--runs 5]
 
 Standard library only, so that it runs in the serving environment.
 """
