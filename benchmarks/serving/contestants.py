@@ -1,5 +1,6 @@
 """The services that are compared: how each is started and asked. Knows nothing of measuring."""
 
+import socket
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -49,8 +50,9 @@ class Contestant:
     is_peer: bool = True
 
 
-def brink(folder: Path, precision: str, port: int, scratch: Path) -> Contestant:
+def brink(folder: Path, precision: str, scratch: Path) -> Contestant:
     """Return Brink with the model of a folder; whatever it keeps, it keeps in `scratch`."""
+    port = _free_port()
     return Contestant(
         name=f"Brink, {precision}",
         precision=precision,
@@ -71,12 +73,13 @@ def brink(folder: Path, precision: str, port: int, scratch: Path) -> Contestant:
     )
 
 
-def peers(weights: Path, programs: Path, port: int) -> list[Contestant]:
+def peers(weights: Path, programs: Path) -> list[Contestant]:
     """Return the peers on the folder for `transformers` in `weights`, with the programs of their environment."""
     folder = str((weights / PEERS).absolute())
+    port = _free_port()
     return [
-        _scripted("FastAPI with a pipeline", "peer_fastapi.py", folder, programs, port),
-        _scripted("LitServe", "peer_litserve.py", folder, programs, port + 1),
+        _scripted("FastAPI with a pipeline", "peer_fastapi.py", folder, programs),
+        _scripted("LitServe", "peer_litserve.py", folder, programs),
         Contestant(
             name="infinity, torch",
             precision="float32",
@@ -85,9 +88,9 @@ def peers(weights: Path, programs: Path, port: int) -> list[Contestant]:
                 *("--engine", "torch", "--device", "cpu", "--dtype", "float32", "--no-bettertransformer"),
                 # Its own takes half a minute and more; here, all are asked for a while before anything is measured.
                 "--no-model-warmup",
-                *("--host", "127.0.0.1", "--port", str(port + 2), "--log-level", "warning"),
+                *("--host", "127.0.0.1", "--port", str(port), "--log-level", "warning"),
             ],
-            url=f"http://127.0.0.1:{port + 2}",
+            url=f"http://127.0.0.1:{port}",
             ready="/health",
             route="/classify",
             body=lambda texts: {"model": _MODEL, "input": list(texts)},
@@ -97,7 +100,8 @@ def peers(weights: Path, programs: Path, port: int) -> list[Contestant]:
     ]
 
 
-def _scripted(name: str, script: str, folder: str, programs: Path, port: int) -> Contestant:
+def _scripted(name: str, script: str, folder: str, programs: Path) -> Contestant:
+    port = _free_port()
     return Contestant(
         name=name,
         precision="float32",
@@ -108,3 +112,9 @@ def _scripted(name: str, script: str, folder: str, programs: Path, port: int) ->
         body=lambda texts: {"text": texts[0]},
         environment=_OFFLINE,
     )
+
+
+def _free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])

@@ -15,7 +15,14 @@ def peer_programs(place: Path = PLACE) -> Path:
     made, wanted = place / _MADE, _REQUIREMENTS.read_text()
     if not made.is_file() or made.read_text() != wanted:
         subprocess.run([sys.executable, "-m", "venv", "--clear", place], check=True)
-        pip = [place / "bin" / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        pip: list[str | Path] = [
+            place / "bin" / "python",
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--disable-pip-version-check",
+        ]
         subprocess.run([*pip, "-r", _REQUIREMENTS], check=True)
         made.write_text(wanted)
     return (place / "bin").absolute()

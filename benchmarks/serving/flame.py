@@ -26,7 +26,6 @@ from statements import short_statements
 from model.artifact import locate_model
 
 _HERE = Path(__file__).parent
-_PORT = 18460
 _SAMPLES_A_S = 200
 _SETTLE_S = 3.0
 
@@ -57,7 +56,7 @@ def main() -> None:
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory() as scratch:
-        service = brink(locate_model(options.model), "int8", _PORT, Path(scratch))
+        service = brink(locate_model(options.model), "int8", Path(scratch))
         bodies = Path(scratch) / "bodies.jsonl"
         texts, _ = short_statements(locate_model(options.model))
         bodies.write_text("\n".join(json.dumps(service.body([text])) for text in texts))

@@ -28,10 +28,7 @@ from processes import Running, running
 from readiness import wait_until_ready
 
 _HERE = Path(__file__).parent
-_PORT = 18440
 _START_S = 300
-_MANY = 1024
-"""Texts in the largest request that Brink takes."""
 
 
 def main() -> None:
@@ -43,6 +40,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=10.0, help="of asking, for each number of clients")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--clients", type=int, nargs="+", default=[1, 8, 64, 256])
+    parser.add_argument("--texts", type=int, default=1024, help="of the large request that one more client sends; or 0")
     parser.add_argument("--only", help="services whose names hold this, in whatever case")
     parser.add_argument("--weights", type=Path, help="folder to keep the exported encoder in, and to reuse it from")
     parser.add_argument("--out", type=Path, default=Path("models/serving"))
@@ -55,8 +53,8 @@ def main() -> None:
                 [sys.executable, _HERE / "weights.py", "--model", options.model, "--out", weights], check=True
             )
         everyone = [
-            *(brink(weights / form, form, _PORT + rank, Path(scratch)) for rank, form in enumerate(FORMS)),
-            *peers(weights, peer_programs(), _PORT + len(FORMS)),
+            *(brink(weights / form, form, Path(scratch)) for form in FORMS),
+            *peers(weights, peer_programs()),
         ]
         chosen = [each for each in everyone if not options.only or options.only.lower() in each.name.lower()]
         statements = json.loads((weights / STATEMENTS).read_text())
@@ -75,24 +73,34 @@ def main() -> None:
         for number in range(options.rounds):
             results["ceilings"].append(_ceiling(weights, options.seconds))
             for each in chosen if number % 2 == 0 else reversed(chosen):
-                measure(
-                    each, statements["texts"], options.clients, options.seconds, Path(scratch), options.out, results
-                )
-    (options.out / "results.json").write_text(json.dumps(results, indent=1) + "\n")
+                loads = [(count, 1) for count in options.clients]
+                loads += [(1, options.texts)] if each.many and options.texts else []
+                measure(each, statements["texts"], loads, options.seconds, Path(scratch), options.out, results)
+                (options.out / "results.json").write_text(json.dumps(results, indent=1) + "\n")
     subprocess.run([sys.executable, _HERE / "report.py", options.out], check=True)
 
 
 def measure(
     contestant: Contestant,
     texts: Sequence[str],
-    clients: Sequence[int],
+    loads: Sequence[tuple[int, int]],
     seconds: float,
     scratch: Path,
     out: Path,
     results: dict[str, Any],
 ) -> None:
-    """Start one service, ask it in every way, stop it, and add to `results`; its own output goes to `out`."""
-    bodies = {size: _write_bodies(contestant, texts, size, scratch) for size in (1, _MANY)}
+    """Start one service, ask it in every way, stop it, and add to `results`.
+
+    Args:
+        contestant: the service.
+        texts: that it is asked about.
+        loads: numbers of clients, each with how many texts a request has.
+        seconds: of each load.
+        scratch: folder for the requests' bodies.
+        out: folder for what the service prints.
+        results: of the whole benchmark.
+    """
+    bodies = {size: _write_bodies(contestant, texts, size, scratch) for _, size in loads}
     _say(f"{contestant.name}: starts")
     started = perf_counter()
     log = out / f"{contestant.name.replace(',', '').replace(' ', '-')}.log"
@@ -101,7 +109,7 @@ def measure(
         _ask_once(contestant, texts[0])
         start = {"s": perf_counter() - started, "processor_s": service.processor_s(), "ready_mb": service.memory_mb()}
         _load(contestant, bodies[1], 8, min(seconds, 3.0), service)  # buffers and shapes, as they are in use
-        for count, size in [*((count, 1) for count in clients), *([(1, _MANY)] if contestant.many else [])]:
+        for count, size in loads:
             load = _load(contestant, bodies[size], count, seconds, service)
             load |= {"service": contestant.name, "clients": count, "texts": size, "rate": size * load["rate"]}
             load["processor_ms"] /= size
@@ -129,7 +137,7 @@ def _ask_once(contestant: Contestant, text: str) -> None:
 def _load(contestant: Contestant, bodies: Path, clients: int, seconds: float, service: Running) -> dict[str, Any]:
     """Return requests a second, quantiles of their latencies, and what processors worked for each."""
     before = service.processor_s()
-    command = [sys.executable, _HERE / "load.py", contestant.url + contestant.route, bodies]
+    command: list[str | Path] = [sys.executable, _HERE / "load.py", contestant.url + contestant.route, bodies]
     command += ["--clients", str(clients), "--seconds", str(seconds)]
     load = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
     if load["failures"]:
@@ -145,7 +153,7 @@ def _load(contestant: Contestant, bodies: Path, clients: int, seconds: float, se
 
 def _ceiling(weights: Path, seconds: float) -> dict[str, Any]:
     _say("engine alone, and products of matrices")
-    command = [sys.executable, _HERE / "ceiling.py", weights, "--seconds", str(seconds)]
+    command: list[str | Path] = [sys.executable, _HERE / "ceiling.py", weights, "--seconds", str(seconds)]
     measured: dict[str, Any] = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
     return measured
 

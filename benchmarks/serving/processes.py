@@ -6,6 +6,7 @@ Reads `/proc`, so it needs Linux. Standard library only.
 import os
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -39,7 +40,8 @@ class Running:
 
 @contextmanager
 def running(command: Sequence[str], environment: Mapping[str, str], log: Path) -> Iterator[Running]:
-    """Start a service and end it, with all that it has started, when the block does."""
+    """Start a service and end it, with all that it has started, when the block does, or this process is told to."""
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     with log.open("ab") as stream:
         process = subprocess.Popen(
             command,
