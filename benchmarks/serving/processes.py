@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,9 +22,9 @@ class Running:
 
     pid: int
 
-    def memory_mb(self) -> float:
-        """Return what its processes hold; a page that several share is counted once, in shares."""
-        return sum(_proportional_kb(pid) for pid in self._pids()) / 1000
+    def memory_mb(self, kind: str = "Pss") -> float:
+        """Return what its processes hold: in `Pss`, a page that several share is counted once, in `Rss` for each."""
+        return sum(_memory_kb(pid, kind) for pid in self._pids()) / 1000
 
     def processor_s(self) -> float:
         """Return how long processors have worked for it, threads and living child processes included."""
@@ -39,16 +39,19 @@ class Running:
 
 
 @contextmanager
-def running(command: Sequence[str], environment: Mapping[str, str], log: Path) -> Iterator[Running]:
-    """Start a service and end it, with all that it has started, when the block does, or this process is told to."""
+def running(command: Sequence[str], environment: Mapping[str, str], log: Path | None = None) -> Iterator[Running]:
+    """Start a service and end it, with all that it has started, when the block does, or this process is told to.
+
+    What it prints is added to the file `log`, or goes where this process's own does.
+    """
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
-    with log.open("ab") as stream:
+    with log.open("ab") if log else nullcontext() as stream:
         process = subprocess.Popen(
             command,
             env={**os.environ, **environment},
             stdout=stream,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,  # a group of its own, so that nothing of it stays behind
+            stderr=subprocess.STDOUT if stream else None,
+            process_group=0,  # one of its own, so that nothing of it stays behind
         )
     try:
         yield Running(process.pid)
@@ -71,12 +74,12 @@ def _children(pid: int) -> list[int]:
     return found
 
 
-def _proportional_kb(pid: int) -> int:
+def _memory_kb(pid: int, kind: str) -> int:
     try:
         text = Path(f"/proc/{pid}/smaps_rollup").read_text()
     except OSError:
         return 0
-    return int(text.split("\nPss:")[1].split()[0])
+    return int(text.split(f"\n{kind}:")[1].split()[0])
 
 
 def _ticks(pid: int) -> int:

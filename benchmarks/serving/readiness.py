@@ -16,4 +16,4 @@ def wait_until_ready(url: str, route: str = "/readyz", timeout_s: float = _TIMEO
             time.sleep(0.01)
         else:
             return
-    raise SystemExit(f"the service was not ready after {timeout_s:g} s; its output is above")
+    raise SystemExit(f"the service was not ready after {timeout_s:g} s; see what it has printed")

@@ -7,14 +7,12 @@ Standard library only, so that it runs in the serving environment.
 
 import argparse
 import json
-import os
 import statistics
-import subprocess
 import sys
 import time
 import urllib.request
-from pathlib import Path
 
+from processes import running
 from readiness import wait_until_ready
 
 PORT = 18431
@@ -34,22 +32,17 @@ def main() -> None:
 
 
 def _measure() -> dict[str, float]:
-    environment = {**os.environ, "BRINK_PORT": str(PORT), "BRINK_LOG_LEVEL": "warning"}
     started = time.perf_counter()
-    process = subprocess.Popen([sys.executable, "-m", "service"], env=environment)
-    try:
+    environment = {"BRINK_PORT": str(PORT), "BRINK_LOG_LEVEL": "warning"}
+    with running([sys.executable, "-m", "service"], environment) as service:
         wait_until_ready(URL)
-        ready_s = time.perf_counter() - started
-        memory_mb = _resident_mb(process.pid)
+        ready_s, memory_mb = time.perf_counter() - started, service.memory_mb("Rss")
         _ask()
         return {
             "ready, s": ready_s,
             "first answer, s": time.perf_counter() - started,
             "resident memory when ready, MB": memory_mb,
         }
-    finally:
-        process.terminate()
-        process.wait(timeout=30)
 
 
 def _ask() -> None:
@@ -59,11 +52,6 @@ def _ask() -> None:
         headers={"content-type": "application/json"},
     )
     urllib.request.urlopen(request, timeout=30).close()
-
-
-def _resident_mb(pid: int) -> float:
-    status = Path(f"/proc/{pid}/status").read_text()
-    return int(status.split("VmRSS:")[1].split()[0]) / 1000
 
 
 if __name__ == "__main__":
