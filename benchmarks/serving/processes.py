@@ -51,7 +51,7 @@ def running(command: Sequence[str], environment: Mapping[str, str], log: Path | 
             env={**os.environ, **environment},
             stdout=stream,
             stderr=subprocess.STDOUT if stream else None,
-            process_group=0,  # one of its own, so that nothing of it stays behind
+            start_new_session=True,  # a group of its own, so that nothing of it stays behind
         )
     try:
         yield Running(process.pid)

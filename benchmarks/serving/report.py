@@ -109,16 +109,22 @@ def _loads(rows: list[Row]) -> str:
 
 
 def _starts(results: Row) -> str:
-    rows = [
+    rows: list[Row] = [
         {"service": name} | {key: _median(group, key) for key in ("s", "processor_s", "ready_mb", "loaded_mb")}
         for (name,), group in _grouped(results["starts"], "service")
     ]
+    rivals = [row for row in rows if results["services"][row["service"]]["is_peer"]]
+    for row in rows:
+        for key in ("s", "loaded_mb"):
+            row[f"of_best_{key}"] = row[key] / min(each[key] for each in rivals) if rivals else None
     columns: dict[str, Callable[[Row], str]] = {
         "service": lambda row: row["service"],
         "start to first answer, s": lambda row: f"{row['s']:.1f}",
+        "x quickest peer": lambda row: _ratio(row["of_best_s"]),
         "processor s of that": lambda row: f"{row['processor_s']:.1f}",
         "memory when ready, MB": lambda row: f"{row['ready_mb']:.0f}",
         "after the load": lambda row: f"{row['loaded_mb']:.0f}",
+        "x smallest peer": lambda row: _ratio(row["of_best_loaded_mb"]),
     }
     return _table(columns, rows)
 
