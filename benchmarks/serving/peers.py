@@ -28,7 +28,7 @@ from processes import Running, running
 from readiness import wait_until_ready
 
 _HERE = Path(__file__).parent
-_START_S = 300
+_FIRST_ANSWER_S = 120
 
 
 def main() -> None:
@@ -105,7 +105,7 @@ def measure(
     started = perf_counter()
     log = out / f"{contestant.name.replace(',', '').replace(' ', '-')}.log"
     with running(contestant.command, contestant.environment, log) as service:
-        wait_until_ready(contestant.url, contestant.ready, _START_S)
+        wait_until_ready(contestant.url, contestant.ready)
         _ask_once(contestant, texts[0])
         start = {"s": perf_counter() - started, "processor_s": service.processor_s(), "ready_mb": service.memory_mb()}
         _load(contestant, bodies[1], 8, min(seconds, 3.0), service)  # buffers and shapes, as they are in use
@@ -131,7 +131,7 @@ def _ask_once(contestant: Contestant, text: str) -> None:
         data=json.dumps(contestant.body([text])).encode(),
         headers={"content-type": "application/json"},
     )
-    urllib.request.urlopen(request, timeout=_START_S).close()
+    urllib.request.urlopen(request, timeout=_FIRST_ANSWER_S).close()
 
 
 def _load(contestant: Contestant, bodies: Path, clients: int, seconds: float, service: Running) -> dict[str, Any]:
