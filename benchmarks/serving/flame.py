@@ -26,7 +26,7 @@ from statements import short_statements
 from model.artifact import locate_model
 
 _HERE = Path(__file__).parent
-_SAMPLES_A_S = 200
+_SAMPLES_A_S = 100
 _SETTLE_S = 3.0
 
 LAYERS = (
