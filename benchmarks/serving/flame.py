@@ -2,7 +2,7 @@
 
     .venv/bin/python benchmarks/serving/flame.py [--model fast] [--clients 64] [--seconds 20] [--out models/serving]
 
-`--out` gets `flame.svg`, and `stacks.txt`, the stacks that the table is of. Only threads that work are sampled, not
+`--out` gets `flame.svg`, and `stacks.txt`, the stacks that the table is of. Only threads that work are counted, not
 those that wait. A sample belongs to the layer of its innermost frame that belongs to any; what compiled code does, to
 the frame that called it. The engine computes in threads of its own besides, which have no Python stack and so are not
 in here.
@@ -44,6 +44,10 @@ LAYERS = (
 """What a frame belongs to, by what its name and place hold."""
 
 OTHER = "other"
+
+_WAITING = ("wait (threading.py", "Runner.run (asyncio/runners.py")
+"""Innermost frames of threads that wait, which not every kernel lets py-spy tell from those that work. The second is
+the event loop's own compiled code too: what it spends on sockets beneath no Python frame is not counted."""
 
 
 def main() -> None:
@@ -90,6 +94,8 @@ def shares(stacks: str) -> dict[str, float]:
     counts: Counter[str] = Counter()
     for line in stacks.splitlines():
         stack, _, count = line.rpartition(" ")
+        if any(mark in stack.rpartition(";")[2] for mark in _WAITING):
+            continue
         counts[_layer(stack.split(";"))] += int(count)
     return {layer: count / counts.total() for layer, count in counts.most_common()}
 
