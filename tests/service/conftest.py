@@ -233,7 +233,7 @@ def camps_corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from tests.service.camps import clear_rows
     from tests.tiny import write_rows
 
-    return write_rows(tmp_path_factory.mktemp("camps") / "statements.jsonl", clear_rows(900, seed=1))
+    return write_rows(tmp_path_factory.mktemp("camps") / "statements.jsonl", clear_rows(600, seed=1))
 
 
 @pytest.fixture(scope="session")
