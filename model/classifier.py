@@ -14,23 +14,20 @@ import onnxruntime
 from tokenizers import Encoding, Tokenizer
 
 from model.artifact import Manifest, read_manifest, verify_files
+from model.batches import batches_of
 from model.calibration import prediction_set, softmax
 from model.errors import ArtifactError, UnclassifiableTextError
 from model.labels import ABSTENTION_LABEL
 from model.processor import session_options
 from model.reading import Reading
 
-__all__ = ["MAX_CHARACTERS", "NETWORK", "TOKENIZER", "Classifier", "Prediction", "answer", "check_text"]
+__all__ = ["MAX_CHARACTERS", "NETWORK", "TOKENIZER", "Classifier", "Encoded", "Prediction", "answer", "check_text"]
 
 MAX_CHARACTERS = 20_000
 """Longest text that is classified; a longer one is a document, to be split by whoever knows its parts."""
 
 NETWORK = "model.onnx"
 TOKENIZER = "tokenizer.json"
-
-# Windows computed at once. Small batches keep padding and memory low: 32 windows x 256 tokens x 1,536 floats is 50 MB
-# at the widest layer.
-_BATCH = 32
 
 
 @dataclass(frozen=True)
@@ -61,6 +58,24 @@ class Prediction:
     def act(self) -> str | None:
         """The likeliest act beneath the label: why it has that label. None for a label without acts."""
         return self.acts.get(self.label)
+
+
+@dataclass(frozen=True, eq=False)
+class Encoded:
+    """A text as the network reads it.
+
+    Attributes:
+        windows: the token ids of each part into which it was split, shape (tokens,).
+        reading: how it looked to the tokenizer.
+    """
+
+    windows: tuple[npt.NDArray[np.int64], ...]
+    reading: Reading
+
+    @property
+    def tokens(self) -> int:
+        """Tokens that the network reads: the special ones too, and those that two windows share twice."""
+        return sum(len(window) for window in self.windows)
 
 
 def check_text(text: str) -> None:
@@ -131,18 +146,35 @@ class Classifier:
 
     def classify(self, texts: Sequence[str]) -> list[Prediction | UnclassifiableTextError]:
         """Return one answer a text, in order; a text that cannot be classified gets its error in its own place."""
-        encoded = [self._encode_or_error(text) for text in texts]
-        good = [windows for windows in encoded if not isinstance(windows, UnclassifiableTextError)]
-        logits = iter(self._run([window for windows in good for window in windows]))
+        encoded = self.encode(texts)
+        windows = [window for each in encoded if isinstance(each, Encoded) for window in each.windows]
+        logits = iter(self.run(windows))
         return [
-            windows
-            if isinstance(windows, UnclassifiableTextError)
-            else replace(
-                answer(self.manifest, [len(each.ids) for each in windows], np.stack([next(logits) for _ in windows])),
-                reading=self._read(text, windows),
-            )
-            for text, windows in zip(texts, encoded, strict=True)
+            self.answer(each, np.stack([next(logits) for _ in each.windows])) if isinstance(each, Encoded) else each
+            for each in encoded
         ]
+
+    def encode(self, texts: Sequence[str]) -> list[Encoded | UnclassifiableTextError]:
+        """Return each text as `run` takes it, or what is wrong with it; leaves other threads the interpreter."""
+        return [self._encode_or_error(text) for text in texts]
+
+    def run(self, windows: Sequence[npt.NDArray[np.int64]]) -> npt.NDArray[np.float32]:
+        """Return the logits of labels and, after them, acts, shape (windows, labels + acts)."""
+        logits = np.empty((len(windows), self._width), dtype=np.float32)
+        for batch in batches_of([len(window) for window in windows]):
+            outputs = self._session.run(self._outputs, self._feed([windows[index] for index in batch]))
+            logits[batch] = np.concatenate(outputs, axis=1)
+        return logits
+
+    def answer(self, encoded: Encoded, logits: npt.NDArray[np.float32]) -> Prediction:
+        """Return the answer for one text.
+
+        Args:
+            encoded: the text.
+            logits: of its windows, as `run` returns them.
+        """
+        lengths = [len(window) for window in encoded.windows]
+        return replace(answer(self.manifest, lengths, logits), reading=encoded.reading)
 
     def to_stance(self, prediction: Prediction) -> Prediction:
         """Return `prediction` with the likeliest stance as its label, even where no stance is likelier."""
@@ -153,21 +185,22 @@ class Classifier:
 
     def logits(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
         """Return the network's raw outputs for the first window of each text, shape (texts, labels)."""
-        return self._run([self._encode(text)[0] for text in texts])[:, : len(self.labels)]
+        return self.run([self._encode(text).windows[0] for text in texts])[:, : len(self.labels)]
 
     def act_logits(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
         """Return as `logits` the outputs of the acts, shape (texts, acts); those of the labels in a model without."""
-        outputs = self._run([self._encode(text)[0] for text in texts])
+        outputs = self.run([self._encode(text).windows[0] for text in texts])
         return outputs[:, len(self.labels) :] if self.manifest.acts else outputs
 
-    def _encode(self, text: str) -> list[Encoding]:
+    def _encode(self, text: str) -> Encoded:
         check_text(text)
         encoding = self._tokenizer.encode(text)
         if not any(mask == 0 for mask in encoding.special_tokens_mask):
             raise UnclassifiableTextError("empty", "expected a text, came only characters that carry none.")
-        return [encoding, *encoding.overflowing]
+        windows = [encoding, *encoding.overflowing]
+        return Encoded(tuple(np.array(each.ids, dtype=np.int64) for each in windows), self._read(text, windows))
 
-    def _encode_or_error(self, text: str) -> list[Encoding] | UnclassifiableTextError:
+    def _encode_or_error(self, text: str) -> Encoded | UnclassifiableTextError:
         try:
             return self._encode(text)
         except UnclassifiableTextError as error:
@@ -180,23 +213,13 @@ class Classifier:
             ids += own[self.manifest.window_overlap_tokens if rank else 0 :]
         return Reading(len(ids), 0 if self._unknown is None else ids.count(self._unknown), len(text.split()))
 
-    def _run(self, windows: Sequence[Encoding]) -> npt.NDArray[np.float32]:
-        """Return the logits of labels and, after them, acts, shape (windows, labels + acts)."""
-        logits = np.empty((len(windows), self._width), dtype=np.float32)
-        by_length = sorted(range(len(windows)), key=lambda index: len(windows[index].ids))  # little padding
-        for start in range(0, len(windows), _BATCH):
-            batch = by_length[start : start + _BATCH]
-            outputs = self._session.run(self._outputs, self._feed([windows[index] for index in batch]))
-            logits[batch] = np.concatenate(outputs, axis=1)
-        return logits
-
-    def _feed(self, windows: Sequence[Encoding]) -> dict[str, npt.NDArray[np.int64]]:
-        width = max(len(window.ids) for window in windows)
+    def _feed(self, windows: Sequence[npt.NDArray[np.int64]]) -> dict[str, npt.NDArray[np.int64]]:
+        width = max(len(window) for window in windows)
         ids = np.zeros((len(windows), width), dtype=np.int64)  # (windows, tokens); masked, so any id pads
         mask = np.zeros_like(ids)
         for row, window in enumerate(windows):
-            ids[row, : len(window.ids)] = window.ids
-            mask[row, : len(window.ids)] = 1
+            ids[row, : len(window)] = window
+            mask[row, : len(window)] = 1
         feed = {"input_ids": ids, "attention_mask": mask, "token_type_ids": np.zeros_like(ids)}
         return {name: array for name, array in feed.items() if name in self._inputs}
 

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from model.classifier import Prediction
 from model.explanation import Word
 from service.schemas import PredictionBody, TextError, TextErrorBody, WordBody
-from service.serving import Answer
+from service.waiting import Answer
 
 __all__ = ["answer_body"]
 

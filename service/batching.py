@@ -1,83 +1,83 @@
-"""Waiting requests to batches: one thread computes, the event loop only queues.
+"""Waiting requests to batches: one thread computes, another encodes ahead of it, the event loop only queues.
 
-Nothing waits while the engine is free. When it becomes free, the next batch takes a text of every waiting request in
-turn, so that a large request cannot hold up small ones. Knows nothing of HTTP.
+Nothing waits while the engine is free: its thread then encodes by itself and computes. Knows nothing of HTTP.
 """
 
 import asyncio
-import math
-from collections import deque
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+import threading
+from collections.abc import Sequence
 from time import monotonic
-from typing import Generic, TypeVar
+from typing import Protocol
 
-from service.errors import DeadlineError, NotReadyError, OverloadedError
+import numpy as np
+import numpy.typing as npt
 
-__all__ = ["Batcher", "Room"]
+from model.classifier import Encoded, Prediction
+from model.errors import UnclassifiableTextError
+from service.errors import DeadlineError, NotReadyError
+from service.waiting import Answer, Job, Room, Text, Waiting, Window
 
-Answer = TypeVar("Answer")
+__all__ = ["Batcher", "Engine"]
 
-# A batch ends when either is reached. Nothing else is answered while one is computed, so its length is what a small
-# request may have to wait: 16,000 characters are some 4,000 tokens, 100 statements.
-_BATCH_TEXTS = 64
-_BATCH_CHARACTERS = 16_000
-
-
-@dataclass
-class Room:
-    """How many texts may wait at once, in one queue or in several that share it.
-
-    Attributes:
-        max_texts: that may wait.
-        taken: texts that were accepted and are not answered yet.
-    """
-
-    max_texts: int
-    taken: int = 0
+_Answered = tuple[Job, int, Answer, Encoded | None]
+"""A text, by its request and place, with its answer; and as it was computed, where it was."""
 
 
-@dataclass(eq=False)
-class _Job(Generic[Answer]):
-    texts: Sequence[str]
-    done: "asyncio.Future[list[Answer]]"
-    taken: int = 0
-    answers: list[Answer] = field(default_factory=list)
+class Engine(Protocol):
+    """The three steps from texts to answers; see `model.classifier.Classifier`."""
+
+    def encode(self, texts: Sequence[str]) -> list[Encoded | UnclassifiableTextError]:
+        """Return each text as `run` takes it, or what is wrong with it."""
+
+    def run(self, windows: Sequence[npt.NDArray[np.int64]]) -> npt.NDArray[np.float32]:
+        """Return a row of logits a window."""
+
+    def answer(self, encoded: Encoded, logits: npt.NDArray[np.float32]) -> Prediction:
+        """Return the answer for one text, from the rows of its windows."""
 
 
-class Batcher(Generic[Answer]):
-    """A queue before one function that answers several texts at once."""
+class Batcher:
+    """A queue before one engine."""
 
-    def __init__(self, classify: Callable[[Sequence[str]], list[Answer]], room: Room) -> None:
-        self._classify = classify
-        self._room = room
-        self._jobs: set[_Job[Answer]] = set()  # every request that is not answered yet
-        self._waiting: deque[_Job[Answer]] = deque()  # those of them with texts that were not taken yet
-        self._wake = asyncio.Event()
-        self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="engine")
-        self._worker: asyncio.Task[None] | None = None
-        self._texts_per_s = 50.0  # a first guess for Retry-After, replaced by what is measured
+    def __init__(self, engine: Engine, room: Room) -> None:
+        self._engine = engine
+        self._waiting = Waiting(room)
+        self._lock = room.lock
+        self._for_engine, self._for_helper = threading.Condition(room.lock), threading.Condition(room.lock)
+        self._threads: list[threading.Thread] = []
+        self._loop: asyncio.AbstractEventLoop | None = None  # of the requests, while this runs
+        self._futures: dict[Job, asyncio.Future[list[Answer]]] = {}  # of the event loop's thread
+        self._is_computing = False
+        self._is_stopping = False
+        self._computed: list[Text] = []  # whose answers are to be made
+        self._measured_at = 0.0
 
     @property
     def queued_texts(self) -> int:
         """Texts that were accepted and are not answered yet, here and in the queues that share the room."""
-        return self._room.taken
+        return self._waiting.room.texts
 
     def start(self) -> None:
         """Begin to compute; call from the event loop."""
-        self._worker = asyncio.create_task(self._work())
+        self._loop = asyncio.get_running_loop()
+        self._measured_at = monotonic()
+        for name, work in (("engine", self._compute), ("tokenizer", self._help)):
+            self._threads.append(threading.Thread(target=work, name=name, daemon=True))
+            self._threads[-1].start()
 
     async def stop(self) -> None:
         """Stop after the batch that is being computed; every request that waits gets `NotReadyError` at once."""
-        worker, self._worker = self._worker, None
-        if worker is not None:
-            worker.cancel()
-            await asyncio.gather(worker, return_exceptions=True)
-        for job in self._jobs:
-            self._fail(job, NotReadyError("the service is shutting down; ask again later."))
-        self._waiting.clear()
-        await asyncio.to_thread(self._executor.shutdown)
+        self._loop = None
+        with self._lock:
+            self._is_stopping = True
+            self._for_engine.notify_all()
+            self._for_helper.notify_all()
+            jobs = list(self._waiting.jobs)
+            for job in jobs:
+                job.is_over = True
+        self._fail(jobs, NotReadyError("the service is shutting down; ask again later."))
+        for thread in self._threads:
+            await asyncio.to_thread(thread.join)
 
     async def submit(self, texts: Sequence[str], timeout_s: float) -> list[Answer]:
         """Return one answer a text, in order.
@@ -87,74 +87,138 @@ class Batcher(Generic[Answer]):
             OverloadedError: there is no room for so many texts now.
             DeadlineError: `timeout_s` seconds passed first; what was not computed yet is dropped.
         """
-        if self._worker is None:
+        if self._loop is None:
             raise NotReadyError("no model is ready; ask again in a moment.")
-        if self._room.taken + len(texts) > self._room.max_texts:
-            wait_s = math.ceil(self._room.taken / self._texts_per_s)
-            raise OverloadedError(
-                f"{self._room.taken} texts are waiting and {len(texts)} more do not fit into "
-                f"{self._room.max_texts}; ask again after {max(1, wait_s)} s.",
-                retry_after_s=max(1, wait_s),
-            )
-        job = _Job(texts, asyncio.get_running_loop().create_future())
-        self._room.taken += len(texts)
-        self._jobs.add(job)
-        self._waiting.append(job)
-        self._wake.set()
+        if not texts:
+            return []
+        job = Job(texts, monotonic() + timeout_s)
+        with self._lock:
+            self._waiting.add(job)
+            (self._for_helper if self._is_computing else self._for_engine).notify()
+        future: asyncio.Future[list[Answer]] = self._loop.create_future()
+        self._futures[job] = future
         try:
             async with asyncio.timeout(timeout_s):
-                return await job.done
+                return await future
         except TimeoutError:
             raise DeadlineError(
                 f"{len(job.answers)} of {len(texts)} texts were computed within {timeout_s:g} s; send fewer at once."
             ) from None
         finally:
-            job.done.cancel()  # no effect on one that is done; tells the worker to drop the rest of any other
-            self._jobs.discard(job)
-            self._room.taken -= len(texts)
+            del self._futures[job]
+            with self._lock:
+                self._waiting.end(job)
 
-    async def _work(self) -> None:
-        loop = asyncio.get_running_loop()
+    def _compute(self) -> None:
+        """Compute what waits until the stop: the engine's thread."""
+        while batches := self._next_batches():
+            for batch in batches:
+                if wanted := [window for window in batch if window.text.job.is_wanted]:
+                    self._run(wanted)
+                with self._lock:
+                    has_more = batch is not batches[-1] or self._waiting.has_windows or self._waiting.has_texts
+                    if has_more:
+                        self._for_helper.notify()
+                if not has_more:
+                    self._answer()
+
+    def _next_batches(self) -> list[list[Window]]:
+        """Wait for something to compute and return it, encoded here where it is not yet; nothing at the stop."""
         while True:
-            batch = self._next_batch()
-            if not batch:
-                self._wake.clear()
-                await self._wake.wait()
-                continue
-            started = monotonic()
+            with self._lock:
+                self._is_computing = False
+                while not (self._waiting.has_windows or self._waiting.has_texts or self._is_stopping):
+                    self._for_engine.wait()
+                    self._measured_at = monotonic()
+                if self._is_stopping:
+                    return []
+                if batches := self._waiting.take_batches():
+                    self._is_computing = True
+                    self._for_helper.notify()
+                    return batches
+                texts = self._waiting.take_texts()
+            self._encode(texts)
+
+    def _help(self) -> None:
+        """Make answers, and encode ahead, while the engine computes: the other thread."""
+        while True:
+            with self._lock:
+                while not (self._computed or (self._is_computing and self._waiting.has_texts) or self._is_stopping):
+                    self._for_helper.wait()
+                if self._is_stopping:
+                    return
+                texts = [] if self._computed else self._waiting.take_texts()
+            if texts:
+                self._encode(texts)
+            else:
+                self._answer()
+
+    def _encode(self, texts: Sequence[tuple[Job, int]]) -> None:
+        try:
+            encoded = list(zip(texts, self._engine.encode([job.texts[place] for job, place in texts]), strict=True))
+        except Exception as error:  # whatever it is, the callers that wait must learn of it
+            self._post_failure([job for job, _ in texts], error)
+            return
+        with self._lock:
+            for (job, place), each in encoded:
+                if isinstance(each, Encoded):
+                    self._waiting.put(job, place, each)
+            if not self._is_computing:
+                self._for_engine.notify()
+        self._post([(job, place, each, None) for (job, place), each in encoded if not isinstance(each, Encoded)])
+
+    def _run(self, windows: Sequence[Window]) -> None:
+        try:
+            # All paired before any is kept: with a row too many or too few, none can be trusted.
+            rows = list(zip(windows, self._engine.run([window.ids for window in windows]), strict=True))
+        except Exception as error:
+            self._post_failure([window.text.job for window in windows], error)
+            return
+        now = monotonic()
+        texts = {window.text: None for window in windows}
+        for window, row in rows:
+            window.text.rows[window.rank] = row
+        with self._lock:
+            self._waiting.computed(sum(len(window.ids) for window in windows), now - self._measured_at)
+            self._measured_at = now
+            self._computed += [text for text in texts if text.logits is not None]
+
+    def _answer(self) -> None:
+        """Make the answers of all texts that are computed; in whichever thread is free."""
+        with self._lock:
+            texts, self._computed = self._computed, []
+        answers: list[_Answered] = []
+        for text in texts:
             try:
-                answers = await loop.run_in_executor(self._executor, self._classify, [text for _, text in batch])
-                self._texts_per_s += 0.2 * (len(batch) / max(monotonic() - started, 1e-6) - self._texts_per_s)
-                # All paired before any is delivered: with an answer too many or too few, none can be trusted.
-                for (job, _), answer in list(zip(batch, answers, strict=True)):
-                    self._deliver(job, answer)
-            except Exception as error:  # whatever it is, the callers that wait must learn of it
-                for job, _ in batch:
-                    self._fail(job, error)
+                assert text.logits is not None
+                answer = self._engine.answer(text.encoded, text.logits)
+                answers.append((text.job, text.place, answer, text.encoded))
+            except Exception as error:
+                self._post_failure([text.job], error)
+        self._post(answers)
 
-    def _next_batch(self) -> list[tuple[_Job[Answer], str]]:
-        """Take one text of each waiting job in turn until the batch is full or nothing waits."""
-        batch: list[tuple[_Job[Answer], str]] = []
-        characters = 0
-        while self._waiting and len(batch) < _BATCH_TEXTS and characters < _BATCH_CHARACTERS:
-            job = self._waiting.popleft()
-            if job.done.done():  # cancelled, expired or failed
-                continue
-            text = job.texts[job.taken]
-            job.taken += 1
-            characters += len(text)
-            batch.append((job, text))
-            if job.taken < len(job.texts):
-                self._waiting.append(job)
-        return batch
+    def _post(self, answers: Sequence[_Answered]) -> None:
+        if answers and (loop := self._loop) is not None:
+            loop.call_soon_threadsafe(self._deliver, answers)
 
-    @staticmethod
-    def _deliver(job: _Job[Answer], answer: Answer) -> None:
-        job.answers.append(answer)
-        if len(job.answers) == len(job.texts) and not job.done.done():
-            job.done.set_result(job.answers)
+    def _post_failure(self, jobs: Sequence[Job], error: Exception) -> None:
+        with self._lock:
+            for job in jobs:
+                job.is_over = True
+        if (loop := self._loop) is not None:
+            loop.call_soon_threadsafe(self._fail, jobs, error)
 
-    @staticmethod
-    def _fail(job: _Job[Answer], error: Exception) -> None:
-        if not job.done.done():
-            job.done.set_exception(error)
+    def _deliver(self, answers: Sequence[_Answered]) -> None:
+        with self._lock:
+            for each in answers:
+                self._waiting.answer(*each)
+        for job, *_ in answers:
+            future = self._futures.get(job)
+            if future is not None and len(job.answers) == len(job.texts) and not future.done():
+                future.set_result([job.answers[place] for place in range(len(job.texts))])
+
+    def _fail(self, jobs: Sequence[Job], error: Exception) -> None:
+        for job in jobs:
+            future = self._futures.get(job)
+            if future is not None and not future.done():
+                future.set_exception(error)

@@ -6,14 +6,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Self
 
-from model.classifier import Classifier, Prediction
-from model.errors import UnclassifiableTextError
-from service.batching import Batcher, Room
+from model.classifier import Classifier
+from service.batching import Batcher
 from service.drift import Drift
+from service.waiting import Room
 
-__all__ = ["Answer", "Loaded", "Serving"]
-
-Answer = Prediction | UnclassifiableTextError
+__all__ = ["Loaded", "Serving"]
 
 
 @dataclass(frozen=True)
@@ -43,7 +41,7 @@ class Serving:
         self.promoted = loaded.version
         self.classifier = loaded.classifier
         self.drift = Drift(loaded.classifier.manifest, drift_answers)
-        self.batcher: Batcher[Answer] = Batcher(loaded.classifier.classify, room)
+        self.batcher = Batcher(loaded.classifier, room)
         self.batcher.start()
         self._requests = 0
         self._left = asyncio.Event()

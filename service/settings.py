@@ -34,7 +34,7 @@ class Settings(BaseModel):
     splits: str = Field("data/splits", description="folder of split files of the corpus; empty to split it by hash")
     threads: int = Field(0, ge=0, le=1024, description="threads of the engine; 0 takes every processor")
     max_body_bytes: int = Field(_MAX_BODY_BYTES, ge=1024, description="larger request bodies get 413")
-    max_queued_texts: int = Field(4096, ge=1024, description="texts waiting at once; beyond it 429")
+    max_queued_tokens: int = Field(131_072, ge=1024, description="tokens waiting at once; beyond it 429")
     request_timeout_s: float = Field(60.0, gt=0, le=3600, description="older requests get 504")
     shutdown_timeout_s: int = Field(60, ge=0, le=3600, description="time to answer what was accepted before it stops")
     drift_answers: int = Field(1000, ge=200, le=10_000, description="last answers that are compared with the training")

@@ -14,7 +14,6 @@ from model.errors import ArtifactError, ModelError, StorageError
 from model.versions import Pointer
 from service.access import Access, Keys
 from service.annotations import Annotations
-from service.batching import Room
 from service.database import Database
 from service.errors import DatabaseError, NotReadyError
 from service.jobs import Jobs
@@ -28,6 +27,7 @@ from service.settings import Settings
 from service.store import Store
 from service.telemetry import Metrics
 from service.trainings import Trainings
+from service.waiting import Room
 
 __all__ = ["CurrentState", "State"]
 
@@ -59,7 +59,7 @@ class State:
         self.jobs = Jobs(self.trainings, Tools(settings, self.store, models, trainer or _TRAINER))
         self.is_stopping = False
         self._promotions = Promotions(database)
-        self._room = Room(settings.max_queued_texts)
+        self._room = Room(settings.max_queued_tokens)
         self._serving: Serving | None = None
         self._drains: dict[asyncio.Task[None], Serving] = {}
         self._following = asyncio.Lock()
@@ -104,7 +104,12 @@ class State:
     @property
     def queued_texts(self) -> int:
         """Texts that were accepted and are not answered yet."""
-        return self._room.taken
+        return self._room.texts
+
+    @property
+    def queued_tokens(self) -> int:
+        """Tokens of these texts, or as many as they may have."""
+        return self._room.tokens
 
     async def move(self, move: Callable[[], Pointer]) -> None:
         """Promote or roll back, note it in the audit, and answer with the result; raises what `move` raises."""

@@ -76,6 +76,7 @@ class Metrics:
         self._predictions = self._counter("brink_predictions", "texts labelled", ["label", "abstained"])
         self._text_errors = self._counter("brink_text_errors", "texts that cannot be classified", ["code"])
         self._queued = Gauge("brink_queued_texts", "texts accepted and not yet answered", registry=self.registry)
+        self._queued_tokens = Gauge("brink_queued_tokens", "tokens of these texts", registry=self.registry)
         self._load_failures = Counter(
             "brink_model_load_failures", "versions that did not load or did not answer", registry=self.registry
         )
@@ -95,9 +96,10 @@ class Metrics:
         """Count a version that was promoted, or should have been, and cannot serve."""
         self._load_failures.inc()
 
-    def queue(self, texts: int) -> None:
-        """Note how many texts wait."""
+    def queue(self, texts: int, tokens: int) -> None:
+        """Note how many texts wait, and how many tokens they have."""
         self._queued.set(texts)
+        self._queued_tokens.set(tokens)
 
     def answered(self, answers: Sequence[Prediction | UnclassifiableTextError]) -> None:
         """Count the answers of one request."""

@@ -17,7 +17,7 @@ import onnx
 import onnxruntime
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
-from tokenizers import Encoding, Tokenizer
+from tokenizers import Tokenizer
 from tqdm import tqdm
 
 from model.artifact import Manifest, read_manifest, verify_files
@@ -147,16 +147,16 @@ class _Reader(Classifier):
 
     def features(self, statements: Sequence[Statement]) -> list[Features]:
         windows = [self._windows(each) for each in statements]
-        rows = self._run([window for each in windows for window in each])  # (windows of all texts, width)
+        rows = self.run([window for each in windows for window in each])  # (windows of all texts, width)
         ends = np.cumsum([len(each) for each in windows])
         return [
-            Features(part, tuple(len(window.ids) for window in each))
+            Features(part, tuple(len(window) for window in each))
             for part, each in zip(np.split(rows, ends[:-1]), windows, strict=True)
         ]
 
-    def _windows(self, statement: Statement) -> Sequence[Encoding]:
+    def _windows(self, statement: Statement) -> Sequence[npt.NDArray[np.int64]]:
         try:
-            return self._encode(statement.text)
+            return self._encode(statement.text).windows
         except UnclassifiableTextError as error:
             raise CorpusError(f"{statement.id!r} cannot be classified: {error}") from error
 

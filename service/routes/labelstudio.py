@@ -21,8 +21,9 @@ from service.labelling import LabelSet, check_row
 from service.labelstudio import Event, Question, find_question, prediction_of, read_events
 from service.problems import PROBLEM_RESPONSES
 from service.schemas import MAX_TEXTS
-from service.serving import Answer, Serving
+from service.serving import Serving
 from service.state import CurrentState, State
+from service.waiting import Answer
 
 __all__ = ["router"]
 

@@ -37,7 +37,7 @@ async def readyz(state: CurrentState) -> StatusBody:
 @router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
 async def metrics(state: CurrentState) -> Response:
     """Return the metrics in Prometheus' text format."""
-    state.metrics.queue(state.queued_texts)
+    state.metrics.queue(state.queued_texts, state.queued_tokens)
     return Response(generate_latest(state.metrics.registry), media_type=CONTENT_TYPE_LATEST)
 
 

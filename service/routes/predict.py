@@ -13,8 +13,9 @@ from service.connection import while_connected
 from service.identity import Predictor
 from service.problems import PROBLEM_RESPONSES
 from service.schemas import PredictRequest, PredictResponse
-from service.serving import Answer, Serving
+from service.serving import Serving
 from service.state import CurrentState, State
+from service.waiting import Answer
 
 __all__ = ["router"]
 

@@ -21,8 +21,9 @@ from service.answers import answer_body
 from service.errors import DeadlineError, NotReadyError, OverloadedError
 from service.identity import Predictor
 from service.problems import PROBLEM_RESPONSES
-from service.serving import Answer, Serving
+from service.serving import Serving
 from service.state import CurrentState, State
+from service.waiting import Answer
 
 __all__ = ["MAX_LINE_BYTES", "PATH", "router"]
 

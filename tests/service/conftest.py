@@ -15,13 +15,15 @@ from typing import TYPE_CHECKING, Any, cast
 
 import httpx2
 import hypothesis
+import numpy as np
+import numpy.typing as npt
 import pytest
 import structlog
 from fastapi import FastAPI
 from starlette.testclient import TestClient
 
 from model.artifact import Manifest
-from model.classifier import Classifier, Prediction, check_text
+from model.classifier import Classifier, Encoded, Prediction, check_text
 from model.errors import UnclassifiableTextError
 from model.labels import ACTS, LABELS
 from model.reading import Reading
@@ -104,33 +106,54 @@ class FakeClassifier:
         assert self.entered.wait(WAIT_S), "the classifier was not called"
 
     def classify(self, texts: Sequence[str]) -> list[Prediction | UnclassifiableTextError]:
+        encoded = self.encode(texts)
+        rows = iter(self.run([each.windows[0] for each in encoded if isinstance(each, Encoded)]))
+        return [self.answer(each, np.array([next(rows)])) if isinstance(each, Encoded) else each for each in encoded]
+
+    def encode(self, texts: Sequence[str]) -> list[Encoded | UnclassifiableTextError]:
+        return [self._encode(text) for text in texts]
+
+    def run(self, windows: Sequence[npt.NDArray[np.int64]]) -> npt.NDArray[np.float32]:
         if self.fail_after is not None and len(self.batches) >= self.fail_after:
             raise RuntimeError("failed on purpose")
-        self.batches.append(list(texts))
+        self.batches.append([_decode(window) for window in windows])
         self.entered.set()
         assert self._free.wait(WAIT_S), "the classifier was not freed"
         if self.failure is not None:
             raise self.failure
-        return [self._answer(text) for text in texts]
+        return np.array([[len(window)] for window in windows], dtype=np.float32)
+
+    def answer(self, encoded: Encoded, logits: npt.NDArray[np.float32]) -> Prediction:
+        [[length]] = logits
+        assert length == encoded.tokens, "the row is of another text"
+        return self._answer(_decode(encoded.windows[0]))
 
     def to_stance(self, prediction: Prediction) -> Prediction:
         stances = {name: value for name, value in prediction.probabilities.items() if name != "none"}
         label = max(stances, key=stances.__getitem__)
         return replace(prediction, label=label, confidence=stances[label], abstained=stances[label] < 0.8)
 
-    def _answer(self, text: str) -> Prediction | UnclassifiableTextError:
+    def _encode(self, text: str) -> Encoded | UnclassifiableTextError:
         try:
             check_text(text)
             check_text(text.replace("\0", ""))  # as the tokenizer, which drops what is no character
         except UnclassifiableTextError as error:
             return error
+        # A token a character, of which the vocabulary lacks snowmen.
+        reading = Reading(len(text), text.count("\u2603"), len(text.split()))
+        return Encoded((np.array([ord(character) for character in text]),), reading)
+
+    def _answer(self, text: str) -> Prediction:
         rest = 0.02 if text.endswith("!") else 0.1
         label = self.labels[len(text) % 4]
         probabilities = dict.fromkeys(self.labels, rest) | {label: 1 - 3 * rest}
         acts = {each: names[0] for each, names in ACTS.items()}
-        # A token a character, of which the vocabulary lacks snowmen.
         reading = Reading(len(text), text.count("\u2603"), len(text.split()))
         return Prediction(label, 1 - 3 * rest, 1 - 3 * rest < 0.8, probabilities, [label], len(text), acts, reading)
+
+
+def _decode(window: npt.NDArray[np.int64]) -> str:
+    return "".join(map(chr, window))
 
 
 def application(classifier: FakeClassifier, **settings: Any) -> FastAPI:

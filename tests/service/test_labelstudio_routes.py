@@ -94,7 +94,7 @@ def test_task_without_a_text_has_an_empty_result_in_its_place(client: TestClient
 def test_whole_project_is_labelled_whatever_the_queue_has_room_for(
     serve: Callable[..., TestClient], classifier: FakeClassifier
 ) -> None:
-    client = serve(max_queued_texts=1024)
+    client = serve(max_queued_tokens=1024)
     tasks = [{"data": {"text": f"Statement {number}."}} for number in range(2100)]
     assert len(predict(client, *tasks)["results"]) == 2100
     assert classifier.seen[-1] == "Statement 2099."

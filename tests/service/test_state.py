@@ -19,7 +19,7 @@ from tests.service.conftest import FakeClassifier
 
 @pytest.fixture
 def state(tmp_path: Path) -> State:
-    settings = Settings(models=str(tmp_path / "versions"), max_queued_texts=1024)
+    settings = Settings(models=str(tmp_path / "versions"), max_queued_tokens=1024)
     return State(settings, Metrics(), Database("sqlite://"), Models(settings))
 
 
@@ -102,13 +102,13 @@ def test_limit_of_waiting_texts_holds_over_both_models(state: State, classifier:
         state.begin(loaded(classifier))
         with state.serving.kept() as kept:
             with classifier.blocked():
-                waiting = asyncio.create_task(kept.batcher.submit(["a"] * 1000, 60))
+                waiting = [asyncio.create_task(kept.batcher.submit(["a" * 100] * 30, 60)) for _ in "ab"]
                 await asyncio.to_thread(classifier.wait_until_entered)
                 state.begin(loaded(FakeClassifier(), "two"))
-                assert state.queued_texts == 1000
+                assert state.queued_texts == 60
                 with pytest.raises(OverloadedError):
-                    await state.serving.batcher.submit(["b"] * 25, 60)
-            await waiting
+                    await state.serving.batcher.submit(["b" * 20], 60)
+            await asyncio.gather(*waiting)
         await state.end()
 
     asyncio.run(asyncio.wait_for(scenario(), 60))

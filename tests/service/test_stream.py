@@ -102,8 +102,8 @@ def test_full_queue_holds_the_stream_back_and_refuses_nothing(
     serve: Callable[..., TestClient], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(service.routes.stream, "_GROUP", 700)
-    client = serve(max_queued_texts=1024)
-    # Two streams of groups of 700 do not fit into the queue together.
+    client = serve(max_queued_tokens=1024)
+    # Three streams of groups of 700 do not fit into the queue together: each counts for half of it.
     with ThreadPoolExecutor(3) as executor:
         answered = list(executor.map(lambda body: len(lines(client, body)), [b'"a"\n' * 1400] * 3))
     assert answered == [1400] * 3
