@@ -20,6 +20,7 @@ from model.errors import ArtifactError, UnclassifiableTextError
 from model.labels import ABSTENTION_LABEL
 from model.processor import session_options
 from model.reading import Reading
+from model.sharing import shared_network
 
 __all__ = ["MAX_CHARACTERS", "NETWORK", "TOKENIZER", "Classifier", "Encoded", "Prediction", "answer", "check_text"]
 
@@ -113,27 +114,29 @@ class Classifier:
         self._width = len(manifest.labels) + sum(len(acts) or 1 for acts in manifest.acts.values())
 
     @classmethod
-    def load(cls, folder: Path, threads: int = 0) -> Self:
+    def load(cls, folder: Path, threads: int = 0, shared: Path | None = None) -> Self:
         """Verify and load a model folder.
 
         Args:
             folder: as `training` writes it.
             threads: of the engine for one batch; 0 takes every processor that this process may use.
+            shared: folder through which several processes of this machine hold the weights in memory once.
 
         Raises:
             ArtifactError: the folder is incomplete, altered or cannot be loaded.
         """
         manifest = read_manifest(folder)
         verify_files(folder, manifest)
-        return cls.open(folder, manifest, threads)
+        return cls.open(folder, manifest, threads, shared)
 
     @classmethod
-    def open(cls, folder: Path, manifest: Manifest, threads: int = 0) -> Self:
+    def open(cls, folder: Path, manifest: Manifest, threads: int = 0, shared: Path | None = None) -> Self:
         """Load the files of a folder under a manifest that need not stand in it yet; see `load`."""
         try:
             tokenizer = Tokenizer.from_file(str(folder / TOKENIZER))
+            network = folder / NETWORK if shared is None else shared_network(folder / NETWORK, manifest.files, shared)
             session = onnxruntime.InferenceSession(
-                str(folder / NETWORK), sess_options=session_options(threads), providers=["CPUExecutionProvider"]
+                str(network), sess_options=session_options(threads), providers=["CPUExecutionProvider"]
             )
         except Exception as error:  # both libraries raise bare Exception subclasses of their own
             raise ArtifactError(f"{folder} cannot be loaded: {error}") from error

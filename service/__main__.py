@@ -4,24 +4,20 @@ Settings come from the environment, `BRINK_*`.
 """
 
 import os
-import signal
 import sys
 from contextlib import closing
-from types import FrameType
 
 import structlog
-import uvicorn
-from fastapi import FastAPI
 
 from model.errors import ModelError
 from service.access import Keys, check_listening
-from service.app import create_app
 from service.commands import parse_command
 from service.database import Database
 from service.errors import ServiceError
-from service.models import Models
+from service.server import serve
 from service.settings import Settings, load_settings
 from service.telemetry import configure_logging
+from service.workers import Workers, bind
 
 _log = structlog.get_logger(__name__)
 
@@ -42,45 +38,21 @@ def _serve(settings: Settings) -> int:
     with closing(Database(settings.database_url)) as database:
         check_listening(settings.host, settings.allow_anonymous, Keys(database))
     configure_logging(settings.log_level, settings.log_format)
+    return serve(settings) if settings.workers == 1 else _serve_by_workers(settings)
+
+
+def _serve_by_workers(settings: Settings) -> int:
     try:
-        models = Models(settings)
-        models.load_first()
-        app = create_app(settings, models=models)
-    except ModelError as error:
-        _log.error("could not start", reason=str(error))
+        bound = bind(settings.host, settings.port)
+    except OSError as error:
+        _log.error(
+            "could not start", reason=f"{(settings.host, settings.port)}: {os.strerror(error.errno or 0).lower()}"
+        )
         return 1
-    server = _Server(_server_config(app, settings))
-    # uvicorn raises a signal anew once it has stopped; the default handler would then end the process with its number.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, server.handle_exit)
-    try:
-        server.run()
-    except SystemExit:  # the port is busy or the warm-up failed; it has logged which, and its own code is not ours
-        return 1
-    return 0
-
-
-class _Server(uvicorn.Server):
-    """Tells the application at once that it is to stop: it waits for its answers to end, and some end only then."""
-
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Stop, and do so at once where it is told twice."""
-        self.config.app.state.brink.is_stopping = True  # type: ignore[union-attr]  # the application that it was given
-        super().handle_exit(sig, frame)
-
-
-def _server_config(app: FastAPI, settings: Settings) -> uvicorn.Config:
-    return uvicorn.Config(
-        app,
-        host=settings.host,
-        port=settings.port,
-        loop="uvloop",
-        http="httptools",
-        log_config=None,  # its lines go through `configure_logging` like all others
-        access_log=False,  # `RequestLog` writes one line a request
-        server_header=False,
-        timeout_graceful_shutdown=settings.shutdown_timeout_s,
-    )
+    with bound:
+        host, port = bound.getsockname()[:2]
+        url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        return Workers(settings.workers, bound, lambda: _log.info(f"{settings.workers} workers running on {url}")).run()
 
 
 if __name__ == "__main__":

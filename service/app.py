@@ -33,6 +33,7 @@ def create_app(
     classifier: Classifier | None = None,
     models: Models | None = None,
     trainer: Sequence[str] | None = None,
+    metrics: Metrics | None = None,
 ) -> FastAPI:
     """Return the application; it loads its model when it starts.
 
@@ -41,9 +42,10 @@ def create_app(
         classifier: serves where nothing is promoted, in place of the model that the settings name.
         models: of these settings, where the first one is loaded already.
         trainer: command in place of `python -m training`, its first word the path of a program.
+        metrics: of all workers, where this is one of several.
     """
     database = Database(settings.database_url)
-    state = State(settings, Metrics(), database, models or Models(settings, classifier), trainer)
+    state = State(settings, metrics or Metrics(), database, models or Models(settings, classifier), trainer)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:

@@ -139,8 +139,8 @@ class Models:
 
     def _loaded(self, version: str | None) -> Classifier:
         if version is not None:
-            return self._load(self.versions.folder(version), self._settings.threads)
-        return self._default or self._load(locate_model(self._settings.model), self._settings.threads)
+            return self._load(self.versions.folder(version), self._settings.engine_threads)
+        return self._default or self._load(locate_model(self._settings.model), self._settings.engine_threads)
 
     def newer(self, served: str | None) -> Loaded | None:
         """Return the promoted version where it is another than `served`; a version that failed is not tried again.

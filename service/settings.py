@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from model.processor import available_processors
 from service.errors import SettingsError
 
 __all__ = ["PREFIX", "Settings", "load_settings"]
@@ -32,7 +33,10 @@ class Settings(BaseModel):
     training: str = Field("models/trainings", min_length=1, description="folder of training runs and their caches")
     corpus: str = Field("data/statements", min_length=1, description="statements that every training run learns from")
     splits: str = Field("data/splits", description="folder of split files of the corpus; empty to split it by hash")
-    threads: int = Field(0, ge=0, le=1024, description="threads of the engine; 0 takes every processor")
+    threads: int = Field(
+        0, ge=0, le=1024, description="threads of the engine; 0 takes every processor, shared by the workers"
+    )
+    workers: int = Field(1, ge=1, le=256, description="processes that answer; each has its share of the processors")
     max_body_bytes: int = Field(_MAX_BODY_BYTES, ge=1024, description="larger request bodies get 413")
     max_queued_tokens: int = Field(131_072, ge=1024, description="tokens waiting at once; beyond it 429")
     request_timeout_s: float = Field(60.0, gt=0, le=3600, description="older requests get 504")
@@ -40,6 +44,18 @@ class Settings(BaseModel):
     drift_answers: int = Field(1000, ge=200, le=10_000, description="last answers that are compared with the training")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least severity that is logged")
     log_format: Literal["json", "console"] = Field("json", description="one JSON object a line, or text for a person")
+
+    @property
+    def engine_threads(self) -> int:
+        """Threads of the engine of one worker; 0 for every processor."""
+        if self.threads or self.workers == 1:
+            return self.threads
+        return max(1, available_processors() // self.workers)
+
+    @property
+    def worker_queued_tokens(self) -> int:
+        """Tokens that may wait in one worker: its share, as it has its share of the speed."""
+        return max(1, self.max_queued_tokens // self.workers)
 
 
 def load_settings(environment: Mapping[str, str]) -> Settings:

@@ -59,7 +59,7 @@ class State:
         self.jobs = Jobs(self.trainings, Tools(settings, self.store, models, trainer or _TRAINER))
         self.is_stopping = False
         self._promotions = Promotions(database)
-        self._room = Room(settings.max_queued_tokens)
+        self._room = Room(settings.worker_queued_tokens)
         self._serving: Serving | None = None
         self._drains: dict[asyncio.Task[None], Serving] = {}
         self._following = asyncio.Lock()
@@ -110,6 +110,10 @@ class State:
     def queued_tokens(self) -> int:
         """Tokens of these texts, or as many as they may have."""
         return self._room.tokens
+
+    def measure(self) -> None:
+        """Show how much waits in the metrics."""
+        self.metrics.queue(self.queued_texts, self.queued_tokens)
 
     async def move(self, move: Callable[[], Pointer]) -> None:
         """Promote or roll back, note it in the audit, and answer with the result; raises what `move` raises."""

@@ -2,13 +2,16 @@
 
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from time import perf_counter
 from typing import Any
 
 import structlog
 from asgi_correlation_id import correlation_id
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.core import InfoMetricFamily
+from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.registry import Collector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.typing import EventDict, Processor, WrappedLogger
 
@@ -61,9 +64,19 @@ def _add_request_id(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
 
 
 class Metrics:
-    """The Prometheus metrics of one application."""
+    """The Prometheus metrics of one application.
 
-    def __init__(self) -> None:
+    Counters, durations and what waits are sums over all workers. The model and the drift are those of the worker that
+    is asked: all workers follow the same pointer, and each sees a part of the same requests.
+    """
+
+    def __init__(self, folder: str | None = None) -> None:
+        """Begin at zero.
+
+        Args:
+            folder: which the library's `PROMETHEUS_MULTIPROC_DIR` names, where there are several workers.
+        """
+        self._folder = folder
         self.registry = CollectorRegistry()
         self._requests = self._counter("brink_http_requests", "answers", ["method", "route", "status"])
         self._durations = Histogram(
@@ -75,22 +88,34 @@ class Metrics:
         )
         self._predictions = self._counter("brink_predictions", "texts labelled", ["label", "abstained"])
         self._text_errors = self._counter("brink_text_errors", "texts that cannot be classified", ["code"])
-        self._queued = Gauge("brink_queued_texts", "texts accepted and not yet answered", registry=self.registry)
-        self._queued_tokens = Gauge("brink_queued_tokens", "tokens of these texts", registry=self.registry)
+        self._queued = self._gauge("brink_queued_texts", "texts accepted and not yet answered")
+        self._queued_tokens = self._gauge("brink_queued_tokens", "tokens of these texts")
         self._load_failures = Counter(
             "brink_model_load_failures", "versions that did not load or did not answer", registry=self.registry
         )
-        self._model = Info("brink_model", "the model that answers", registry=self.registry)
-        self._drift = DriftCollector()
-        self.registry.register(self._drift)
+        self._own = (_ModelCollector(), DriftCollector())
 
     def _counter(self, name: str, description: str, labels: Sequence[str]) -> Counter:
         return Counter(name, description, labels, registry=self.registry)
 
+    def _gauge(self, name: str, description: str) -> Gauge:
+        return Gauge(name, description, registry=self.registry, multiprocess_mode="livesum")
+
+    def shown(self) -> CollectorRegistry:
+        """Return what is to be shown: the metrics of all workers."""
+        shown = CollectorRegistry()
+        if self._folder is None:
+            shown.register(self.registry)
+        else:
+            MultiProcessCollector(shown, self._folder)  # type: ignore[no-untyped-call]  # the library's
+        for each in self._own:
+            shown.register(each)
+        return shown
+
     def serve(self, manifest: Manifest, drift: Drift) -> None:
         """Name the model that answers from now on, and show the drift of its answers."""
-        self._model.info({"version": manifest.version})
-        self._drift.drift = drift
+        model, shown_drift = self._own
+        model.version, shown_drift.drift = manifest.version, drift
 
     def load_failed(self) -> None:
         """Count a version that was promoted, or should have been, and cannot serve."""
@@ -113,6 +138,18 @@ class Metrics:
         """Count one HTTP answer."""
         self._requests.labels(method, route, str(status)).inc()
         self._durations.labels(route).observe(duration_s)
+
+
+class _ModelCollector(Collector):
+    """Names the model that answers; the library's own class cannot where there are several workers."""
+
+    def __init__(self) -> None:
+        self.version: str | None = None
+
+    def collect(self) -> Iterator[InfoMetricFamily]:
+        """Yield its version; nothing while there is no model."""
+        if self.version is not None:
+            yield InfoMetricFamily("brink_model", "the model that answers", {"version": self.version})
 
 
 class RequestLog:

@@ -18,6 +18,7 @@ async def watch(state: State) -> None:
     """Follow the pointer until cancelled."""
     while True:
         await asyncio.sleep(POLL_S)
+        state.measure()  # another worker may be asked for the metrics of them all
         try:
             await state.follow()
         except Exception as error:  # a fault here must not end it: the service would never take a version over again

@@ -36,9 +36,9 @@ async def readyz(state: CurrentState) -> StatusBody:
 
 @router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
 async def metrics(state: CurrentState) -> Response:
-    """Return the metrics in Prometheus' text format."""
-    state.metrics.queue(state.queued_texts, state.queued_tokens)
-    return Response(generate_latest(state.metrics.registry), media_type=CONTENT_TYPE_LATEST)
+    """Return the metrics of all workers in Prometheus' text format; of drift, those of the one that answers."""
+    state.measure()
+    return Response(generate_latest(state.metrics.shown()), media_type=CONTENT_TYPE_LATEST)
 
 
 @router.get("/v1/model", responses=_GUARDED)
@@ -61,7 +61,7 @@ async def model(state: CurrentState, _: Predictor) -> ModelBody:
 
 @router.get("/v1/drift", responses=_GUARDED)
 async def drift(state: CurrentState, _: Predictor) -> DriftBody:
-    """Say whether the last answers still look like what the model was made of; of this process alone.
+    """Say whether the last answers still look like what the model was made of; of one worker alone.
 
     The verdict is `steady` below a population stability index of 0.1, of the labels or of abstention whichever is
     larger, `drifting` from 0.25 and `shifting` between; `too few` below 200 answers.

@@ -23,6 +23,7 @@ DEFAULTS: dict[str, Any] = {
     "corpus": "data/statements",
     "splits": "data/splits",
     "threads": 0,
+    "workers": 1,
     "max_body_bytes": 67_108_864,
     "max_queued_tokens": 131_072,
     "request_timeout_s": 60.0,
@@ -51,6 +52,7 @@ def test_every_setting_has_its_variable() -> None:
         "BRINK_CORPUS": "/data/statements.jsonl",
         "BRINK_SPLITS": "",
         "BRINK_THREADS": "4",
+        "BRINK_WORKERS": "3",
         "BRINK_MAX_BODY_BYTES": "1024",
         "BRINK_MAX_QUEUED_TOKENS": "1024",
         "BRINK_REQUEST_TIMEOUT_S": "0.5",
@@ -71,6 +73,7 @@ def test_every_setting_has_its_variable() -> None:
         "corpus": "/data/statements.jsonl",
         "splits": "",
         "threads": 4,
+        "workers": 3,
         "max_body_bytes": 1024,
         "max_queued_tokens": 1024,
         "request_timeout_s": 0.5,
@@ -99,6 +102,8 @@ def test_every_setting_has_a_description() -> None:
         ("BRINK_THREADS", "-1", "greater than or equal to 0"),
         ("BRINK_THREADS", "1025", "less than or equal to 1024"),
         ("BRINK_THREADS", "1.5", "valid integer"),
+        ("BRINK_WORKERS", "0", "greater than or equal to 1"),
+        ("BRINK_WORKERS", "257", "less than or equal to 256"),
         ("BRINK_MAX_BODY_BYTES", "1023", "greater than or equal to 1024"),
         ("BRINK_MAX_BODY_BYTES", "64MB", "valid integer"),
         ("BRINK_MAX_QUEUED_TOKENS", "1023", "greater than or equal to 1024"),
@@ -161,6 +166,18 @@ def test_only_the_given_environment_counts(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setenv("BRINK_LOG_LEVEL", "nonsense")
     assert load_settings({}) == Settings()
     assert Settings().port == 8000
+
+
+@pytest.mark.parametrize(
+    ("threads", "workers", "expected"), [(0, 1, 0), (0, 3, 2), (0, 8, 1), (0, 20, 1), (5, 1, 5), (5, 3, 5)]
+)
+def test_workers_share_the_processors_and_the_queue(
+    threads: int, workers: int, expected: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.settings.available_processors", lambda: 8)
+    settings = Settings(threads=threads, workers=workers, max_queued_tokens=9000)
+    assert settings.engine_threads == expected
+    assert settings.worker_queued_tokens == 9000 // workers
 
 
 def test_settings_do_not_change() -> None:
