@@ -22,13 +22,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import httpx2
+from readiness import wait_until_ready
 from tokenizers import Tokenizer
 
 from model.artifact import locate_model
 from model.classifier import TOKENIZER
 from service.waiting import ROUND_TOKENS
-
-from readiness import wait_until_ready
 
 PORT = 18433
 URL = f"http://127.0.0.1:{PORT}"
