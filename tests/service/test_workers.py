@@ -15,9 +15,10 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from model.versions import Versions
+from tests.service.asking import ASKED
 from tests.service.conftest import WAIT_S
 from tests.service.test_process import Server, reasons, refused, running
-from tests.service.test_swap import ASKED, version_of
+from tests.service.test_swap import version_of
 
 WORKERS = 3
 
