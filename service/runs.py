@@ -128,7 +128,8 @@ class Run:
         models, place = self._tools.models, self._place
         folder = models.folder()
         if self._training.kind == "quick":
-            command = ["quick", "--model", str(folder), "--cache", self._cache()]
+            # Judged in the same process: another one would take seconds to begin, and to read all of it again.
+            command = ["quick", "--model", str(folder), "--cache", self._cache(), "--verdict", str(place.verdict)]
         else:
             command = ["fit", "--labels", *read_manifest(folder).labels]
             # In one word each: a value that begins with a dash is no option.
@@ -144,7 +145,7 @@ class Run:
         versions = self._tools.models.versions
         for _ in range(_MAX_CHAMPIONS):
             champion = versions.current()
-            verdict = self._judge()
+            verdict = self._known_verdict() or self._judge()
             if versions.current() == champion:
                 return verdict, champion
         raise TrainingFailedError(
@@ -159,10 +160,22 @@ class Run:
             command += ["--cache", self._cache()]
         code, child = self._call(command, lambda: phase, self._place.verdict)
         try:
-            verdict: dict[str, Any] = json.loads(self._place.verdict.read_bytes())
-            _reasons(verdict)
+            return self._verdict()
         except (ValueError, KeyError, TypeError) as error:
             raise TrainingFailedError(f"the gate came to no verdict: {child.why(code)}") from error
+
+    def _known_verdict(self) -> dict[str, Any] | None:
+        """Return the verdict that there is already on this version, against the one that serves."""
+        try:
+            verdict = self._verdict()
+            pair = verdict["challenger"], verdict["champion"]
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+        return verdict if pair == (self._made(), read_manifest(self._tools.models.folder()).version) else None
+
+    def _verdict(self) -> dict[str, Any]:
+        verdict: dict[str, Any] = json.loads(self._place.verdict.read_bytes())
+        _reasons(verdict)
         return verdict
 
     def _publish(self, champion: Pointer, verdict: dict[str, Any]) -> Ending:

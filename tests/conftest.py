@@ -17,8 +17,13 @@ hypothesis.settings.register_profile("brink", deadline=None)
 hypothesis.settings.load_profile("brink")
 
 
+DEFAULT_KILLS = 2
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--kills", type=int, default=3, help="how often processes are killed in tests/service/test_faults")
+    parser.addoption(
+        "--kills", type=int, default=DEFAULT_KILLS, help="how often processes are killed in tests/service/test_faults"
+    )
 
 
 @pytest.fixture(autouse=True)

@@ -11,6 +11,7 @@ import signal
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 
 def option(words: list[str], name: str) -> Path:
@@ -35,13 +36,21 @@ def train(folder: Path, plan: str, words: list[str]) -> int:
     manifest = json.loads((made / "manifest.json").read_bytes()) | {"version": words[words.index("--version") + 1]}
     (made / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
     made.rename(out)
+    if plan in {"judges", "judges another"}:
+        champion = words[words.index("--model") + 1] if plan == "judges" else "another"
+        name = json.loads((Path(champion) / "manifest.json").read_bytes())["version"] if plan == "judges" else champion
+        option(words, "--verdict").write_text(json.dumps(verdict(plan, words[words.index("--version") + 1], name)))
     return 0
 
 
-def judge(plan: str) -> int:
+def verdict(plan: str, challenger: str = "", champion: str = "") -> dict[str, Any]:
     check = {"name": "macro-F1, test split", "numbers": {"challenger": 0.5}, "limit": "a loss of at most 0.010"}
     check |= {"passed": plan != "worse", "reason": "0.500 after 0.700"}
-    sys.stdout.write(json.dumps({"promoted": plan != "worse", "checks": [check]}))
+    return {"challenger": challenger, "champion": champion, "promoted": plan != "worse", "checks": [check]}
+
+
+def judge(plan: str) -> int:
+    sys.stdout.write(json.dumps(verdict(plan)))
     return 2 if plan == "worse" else 0
 
 

@@ -155,6 +155,20 @@ def test_version_that_passes_serves_and_the_audit_names_who_asked(site: Site) ->
     assert not own.with_name("model").exists()
 
 
+@pytest.mark.parametrize(("plan", "calls"), [("judges", ["quick"]), ("judges another", ["quick", "gate"])])
+def test_verdict_of_the_training_itself_counts_where_it_is_on_the_model_that_serves(
+    site: Site, plan: str, calls: list[str]
+) -> None:
+    client = site.start()
+    first = ended(client, ask(client))["version"]  # so that the model that serves is a folder
+    site.plan(plan)
+    body = ended(client, ask(client))
+    assert body["state"] == "promoted"
+    assert [each["words"][0] for each in site.calls()] == ["quick", "gate", *calls]
+    if plan == "judges":
+        assert (body["verdict"]["challenger"], body["verdict"]["champion"]) == (body["version"], first)
+
+
 def test_version_that_passes_waits_for_a_person_where_that_was_asked_for(site: Site) -> None:
     client = site.start()
     body = ended(client, ask(client, promote="manual"))

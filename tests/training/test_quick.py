@@ -200,6 +200,19 @@ def test_nothing_is_overwritten(shipped: Path, cache: Path, corpus: tuple[list[P
     assert [path.name for path in tmp_path.iterdir()] == ["mine"]
 
 
+def test_verdict_that_is_asked_for_is_that_of_the_gate(
+    shipped: Path, cache: Path, corpus: tuple[list[Path], Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own = write_rows(tmp_path / "own.jsonl", _new_kind())
+    statements = ["--data", *map(str, corpus[0]), "--splits", str(corpus[1]), "--own", str(own), "--cache", str(cache)]
+    made, said = tmp_path / "new", tmp_path / "verdict.json"
+    refit = ["quick", "--model", str(shipped), "--out", str(made), "--verdict", str(said), *statements]
+    assert main(refit) == 0
+    capsys.readouterr()
+    main(["gate", str(made), "--champion", str(shipped), "--json", *statements])
+    assert json.loads(said.read_text(encoding="utf-8")) == json.loads(capsys.readouterr().out)
+
+
 def test_run_that_was_killed_leaves_nothing_that_stops_the_next(
     shipped: Path, cache: Path, corpus: tuple[list[Path], Path], tmp_path: Path
 ) -> None:

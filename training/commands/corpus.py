@@ -6,7 +6,7 @@ import sys
 from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,7 +14,6 @@ from model.artifact import STATEMENTS, locate_model
 from model.classifier import Classifier, check_text
 from model.errors import UnclassifiableTextError
 from training.agreement import Reading, agreement, agreement_table, read_readings
-from training.check import check_corpus
 from training.commands.files import refuse_existing, write_new
 from training.commands.versions import add_config_options, config_from
 from training.config import FitConfig
@@ -23,7 +22,9 @@ from training.evaluate import predict
 from training.rehydrate import rehydrate
 from training.select import label_shares, read_pool, reason_row, select
 from training.split import PARTS, Split, assign_splits, read_splits, split_statements, write_splits
-from training.suspects import Suspect, find_suspects
+
+if TYPE_CHECKING:
+    from training.suspects import Suspect
 
 __all__ = ["add_corpus_commands"]
 
@@ -91,6 +92,8 @@ def _add_corpus(command: argparse.ArgumentParser) -> None:
 
 
 def _check(options: argparse.Namespace) -> int:
+    from training.check import check_corpus  # this and cleanlab take a second to import, which a quick training has not
+
     problems, description = check_corpus(options.data, read_splits(options.splits) if options.splits else None)
     print("\n".join(description))
     if problems:
@@ -220,8 +223,10 @@ def _annotations(folder: Path) -> dict[str, Reading]:
     return {row["id"]: Reading(row["second_label"], row["second_act"]) for _, row in json_rows([folder])}
 
 
-def _unseen(model: Path, statements: list[Statement]) -> tuple[list[Suspect], list[tuple[Statement, str]]]:
+def _unseen(model: Path, statements: list[Statement]) -> tuple[list["Suspect"], list[tuple[Statement, str]]]:
     """Return what a version, as it records itself, was not trained on: the suspects, and its answers on validation."""
+    from training.suspects import find_suspects  # see _check
+
     classifier = Classifier.load(model)
     parts: dict[str, Any] = json.loads((model / STATEMENTS).read_text(encoding="utf-8"))
     validation, test = set(parts["validation"]), set(parts["test"])

@@ -29,6 +29,7 @@ def add_loop_commands(commands: "argparse._SubParsersAction[argparse.ArgumentPar
     refit.add_argument("--out", type=Path, required=True, help="new folder")
     refit.add_argument("--version", help="name of the version; today's date and the time by default")
     refit.add_argument("--progress", type=Path, help="file to append to how far it is, as JSON Lines")
+    refit.add_argument("--verdict", type=Path, help="file to write: what the gate says of it against --model, as JSON")
     refit.set_defaults(run=_quick)
 
     gate = commands.add_parser("gate", help="challenger against champion; exit code 0 passed, 2 refused, 1 error")
@@ -87,15 +88,23 @@ def _promote(options: argparse.Namespace) -> int:
 def _quick(options: argparse.Namespace) -> int:
     from training.quick import quick  # matplotlib takes a second to import
 
+    model, progress = locate_model(options.model), Progress(options.progress)
     manifest = quick(
-        locate_model(options.model),
+        model,
         options.data,
         options.out,
         options.cache,
         options.own,
         options.splits,
         options.version,
-        Progress(options.progress),
+        progress,
     )
     print(f"version {manifest.version} in {options.out}\n\n{table(manifest.metrics)}")
+    if options.verdict is not None:
+        progress.begin("judging")
+        limits = default_limits()
+        verdict = judge(options.out, model, options.data, options.splits, options.own, limits, options.cache)
+        unfinished = options.verdict.with_name(f"{options.verdict.name}.part")
+        unfinished.write_text(json.dumps(verdict.to_json(), indent=2), encoding="utf-8")
+        unfinished.replace(options.verdict)
     return 0
