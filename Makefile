@@ -20,7 +20,7 @@ serve: $(VENV)/serve.stamp ## start the service on port 8000
 	exec $(BIN)/python -m service
 
 test: check $(VENV)/dev.stamp ## every check and every test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
 check: $(VENV)/dev.stamp ## style, types, architecture, corpus
 	$(BIN)/ruff check .

@@ -154,7 +154,7 @@ class State:
             _log.error("a promotion is not in the audit yet", reason=str(error))
 
 
-def _current(request: Request) -> State:
+async def _current(request: Request) -> State:  # a plain function would be run in a thread, at every request
     state: State = request.app.state.brink
     return state
 
