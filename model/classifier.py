@@ -237,8 +237,8 @@ def answer(manifest: Manifest, lengths: Sequence[int], logits: npt.NDArray[np.fl
     """
     labels = manifest.labels
     of_labels = softmax(logits[:, : len(labels)], manifest.temperature, manifest.biases)
-    # (labels,); a text of several windows is the mean of them, each weighted by its tokens
-    probabilities = np.average(of_labels, axis=0, weights=lengths)
+    # (labels,); a text of several windows is the mean of them, each weighted by its tokens. Nearly all have one.
+    probabilities = of_labels[0] if len(lengths) == 1 else np.average(of_labels, axis=0, weights=lengths)
     best = int(probabilities.argmax())
     confidence = float(probabilities[best])
     return Prediction(
@@ -263,6 +263,8 @@ def _unknown_token(tokenizer: Tokenizer) -> int | None:
 
 def _likeliest(act_logits: npt.NDArray[np.float32], lengths: Sequence[int]) -> int:
     """Return the place of the likeliest act of a label: shape (windows, acts), windows weighted by their tokens."""
+    if len(lengths) == 1:
+        return int(act_logits[0].argmax())
     return int(np.average(softmax(act_logits), axis=0, weights=lengths).argmax())
 
 

@@ -91,7 +91,7 @@ def judge(
         [
             *_measured(exam, folders, manifests, limits, cache),
             checks.parity(manifests[1]),
-            _plain(folders, labels, limits),
+            _plain(folders, labels, limits, cache),
             _unseen(challenger, exam),
         ],
     )
@@ -133,13 +133,13 @@ def _answers(folder: Path, statements: Sequence[Statement], cache: Path | None) 
     )
 
 
-def _plain(folders: Sequence[Path], labels: Sequence[str], limits: GateLimits) -> Check:
+def _plain(folders: Sequence[Path], labels: Sequence[str], limits: GateLimits, cache: Path | None) -> Check:
     gold = [label for _, label in limits.plain_statements]
     if not set(gold) <= set(labels):
         return checks.plain_statements(None, len(gold))
-    texts = {str(place): text for place, (text, _) in enumerate(limits.plain_statements)}
-    said = [[answer.label for answer in predict(Classifier.load(folder), texts)] for folder in folders]
-    wrong = [text for text, label, answer in zip(texts.values(), gold, said[1], strict=True) if label != answer]
+    statements = [Statement(f"plain-{place}", *each) for place, each in enumerate(limits.plain_statements)]
+    said = [[answer.label for answer in _answers(folder, statements, cache)] for folder in folders]
+    wrong = [each.text for each, answer in zip(statements, said[1], strict=True) if each.label != answer]
     right = [sum(map(str.__eq__, gold, each)) for each in said]
     return checks.plain_statements((right[0], right[1]), len(gold), wrong)
 

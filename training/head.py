@@ -53,9 +53,13 @@ class Head:
     bias: Floats
     widths: tuple[int, ...]
 
+    def outputs(self, features: Floats) -> Floats:
+        """Return what the layer itself makes of features, (n, width): shape (n, outputs)."""
+        return features @ self.weight.T + self.bias
+
     def logits(self, features: Floats) -> Floats:
         """Return what the network answers, labels first and acts after them: (n, width) to (n, labels + outputs)."""
-        outputs = features @ self.weight.T + self.bias
+        outputs = self.outputs(features)
         return np.concatenate([label_logits(outputs, self.widths), outputs], axis=1)
 
 

@@ -1,8 +1,10 @@
 """Fits the last linear layer anew on features that stay as they are: seconds, on any processor. Arrays in, arrays out.
 
-The loss is that of the training: of the label, and beneath it of the act where somebody has said which. The layer is
-held to where it was (L2-SP, Li et al. 2018, https://arxiv.org/abs/1802.01483): it moves as far as the statements ask,
-and what they do not speak of stays.
+The loss is that of the training: of the label, and beneath it of the act where somebody has said which. Of statements
+that the network has learnt from already the layer shall say what it said before (learning without forgetting, Li and
+Hoiem 2016, https://arxiv.org/abs/1606.09282): fitted to their labels once more, it would come out a little different
+everywhere, for nothing that anybody has asked for. And it is held to where it was (L2-SP, Li et al. 2018,
+https://arxiv.org/abs/1802.01483): it moves as far as the new statements ask, and what they do not speak of stays.
 """
 
 from collections.abc import Sequence
@@ -52,11 +54,15 @@ class Targets:
         labels: indices, shape (n,).
         outputs: index of the act among the layer's outputs, shape (n,); -1 where nobody has said.
         weights: shape (n,).
+        kept: places of the statements of which the layer shall say what it said before, whatever their label; (k,).
+        said: probabilities of the outputs that these had, shape (k, outputs).
     """
 
     labels: Indices
     outputs: Indices
     weights: Floats
+    kept: Indices
+    said: Floats
 
 
 def class_weights(labels: Indices, counted: Floats, power: float) -> Floats:
@@ -112,4 +118,8 @@ def _loss(outputs: Floats, widths: Sequence[int], targets: Targets, config: Refi
     losses[known] -= config.act_weight * (outputs[known, acts] - of_labels[known, labels])
     slope[known] += config.act_weight * share[known] * (place == labels[:, None])
     slope[known, acts] -= config.act_weight
+    kept = targets.kept
+    says = outputs[kept] - total[kept]
+    losses[kept] = -(targets.said * says).sum(axis=1)
+    slope[kept] = np.exp(says) - targets.said
     return float(targets.weights @ losses), slope * targets.weights[:, None]

@@ -81,7 +81,8 @@ def split_statements(
     """
     known = known or {}
     kept = _without_repeats(statements, known)
-    keys = _keys(kept)
+    # Ties matter to those alone whose part is not known: finding them takes seconds.
+    keys = [each.id for each in kept] if all(each.id in known for each in kept) else _keys(kept)
     parts_of_key = _parts_of_keys(kept, keys, known)
     parts: dict[str, list[Statement]] = {part: [] for part in PARTS}
     for statement, key in zip(kept, keys, strict=True):
