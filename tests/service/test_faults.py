@@ -37,6 +37,12 @@ def moments(request: pytest.FixtureRequest) -> list[float]:
     return [generator.uniform(0.0, LATEST_S) for _ in range(kills)]
 
 
+@pytest.fixture
+def _thorough(request: pytest.FixtureRequest) -> None:
+    if int(request.config.getoption("--kills")) <= DEFAULT_KILLS:
+        pytest.skip("`make faults` does it, which has the time")
+
+
 class Writer:
     """Sends one label after the other, each under a text of its own, until the service is gone.
 
@@ -185,6 +191,7 @@ def test_training_on_a_full_disk_fails_with_the_reason_and_the_next_one_does_not
         assert_in_order(site, [row["text"] for row in rows])
 
 
+@pytest.mark.usefixtures("_thorough")
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_version_that_the_disk_has_no_room_for_is_not_promoted(camps: Folders, small_disk: Path) -> None:
     rows = clear_rows(60, seed=4)
@@ -245,6 +252,7 @@ def test_upload_that_breaks_off_adds_nothing_and_is_whole_the_second_time(camps:
     assert not [line for line in site.server.lines if line["level"] == "error"]
 
 
+@pytest.mark.usefixtures("_thorough")
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_version_that_is_damaged_while_it_serves_goes_on_and_the_next_start_takes_the_one_before(
     camps: Folders,

@@ -6,6 +6,7 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from model.processor import session_options
 from training.quantise import quantise_products
 
 WIDTH, COLUMNS = 64, 48
@@ -38,7 +39,9 @@ def _network(kind: str, readers: int = 1) -> onnx.ModelProto:
 
 
 def _run(network: onnx.ModelProto, x: np.ndarray) -> np.ndarray:
-    session = onnxruntime.InferenceSession(network.SerializeToString(), providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(
+        network.SerializeToString(), session_options(), providers=["CPUExecutionProvider"]
+    )
     ids = np.zeros(x.shape[:2], np.int64)
     feed = {each.name: {"x": x, "input_ids": ids}[each.name] for each in session.get_inputs()}
     return np.stack(session.run(None, feed))
