@@ -84,14 +84,18 @@ def judge(
     exam = Exam.read(labels, data, splits, own)
     # What the champion was trained on it has an advantage in, and no version after it can be held out from.
     exam = Exam(exam.test, _unknown_to(champion, exam.own))
+    plain = [Statement(f"plain-{place}", *each) for place, each in enumerate(limits.plain_statements)]
+    if not {each.label for each in plain} <= set(labels):
+        plain = []
+    answers = [_answers(folder, [*exam.test, *exam.own, *plain], cache) for folder in folders]
     return Verdict(
         manifests[1].version,
         manifests[0].version,
         {"test": len(exam.test), "own": len(exam.own)},
         [
-            *_measured(exam, folders, manifests, limits, cache),
+            *_measured(exam, answers, manifests, limits),
             checks.parity(manifests[1]),
-            _plain(folders, labels, limits, cache),
+            _plain(plain, [each[len(each) - len(plain) :] for each in answers], limits),
             _unseen(challenger, exam),
         ],
     )
@@ -106,11 +110,10 @@ def _unknown_to(champion: Path, statements: Sequence[Statement]) -> list[Stateme
 
 
 def _measured(
-    exam: Exam, folders: Sequence[Path], manifests: Sequence[Manifest], limits: GateLimits, cache: Path | None
+    exam: Exam, answers: Sequence[Sequence[Prediction]], manifests: Sequence[Manifest], limits: GateLimits
 ) -> list[Check]:
-    """Return the checks that need answers to the test split and to the own share."""
-    answers = [_answers(folder, [*exam.test, *exam.own], cache) for folder in folders]
-    count = len(exam.test)
+    """Return the checks on the test split and on the own share, whose answers come first, in this order."""
+    count, end = len(exam.test), len(exam.test) + len(exam.own)
     test = checks.Answers.of(exam.test, [each[:count] for each in answers], manifests)
     found = [
         checks.overall(test, limits),
@@ -119,7 +122,7 @@ def _measured(
         checks.calibration(test, limits),
     ]
     if exam.own:
-        found.append(checks.own(checks.Answers.of(exam.own, [each[count:] for each in answers], manifests), limits))
+        found.append(checks.own(checks.Answers.of(exam.own, [each[count:end] for each in answers], manifests), limits))
     return found
 
 
@@ -127,21 +130,18 @@ def _answers(folder: Path, statements: Sequence[Statement], cache: Path | None) 
     if cache is not None:
         encoder = ShippedEncoder.open(folder)
         return encoder.answers(encoder.read(statements, cache))
-    # Two sets of statements, whose ids may be the same: their places tell them apart.
+    # Several sets of statements, whose ids may be the same: their places tell them apart.
     return predict(
         Classifier.load(folder), {f"{each.id} ({place})": each.text for place, each in enumerate(statements)}
     )
 
 
-def _plain(folders: Sequence[Path], labels: Sequence[str], limits: GateLimits, cache: Path | None) -> Check:
-    gold = [label for _, label in limits.plain_statements]
-    if not set(gold) <= set(labels):
-        return checks.plain_statements(None, len(gold))
-    statements = [Statement(f"plain-{place}", *each) for place, each in enumerate(limits.plain_statements)]
-    said = [[answer.label for answer in _answers(folder, statements, cache)] for folder in folders]
-    wrong = [each.text for each, answer in zip(statements, said[1], strict=True) if each.label != answer]
-    right = [sum(map(str.__eq__, gold, each)) for each in said]
-    return checks.plain_statements((right[0], right[1]), len(gold), wrong)
+def _plain(statements: Sequence[Statement], answers: Sequence[Sequence[Prediction]], limits: GateLimits) -> Check:
+    if not statements:
+        return checks.plain_statements(None, len(limits.plain_statements))
+    right = [[each.label == said.label for each, said in zip(statements, version, strict=True)] for version in answers]
+    wrong = [each.text for each, is_right in zip(statements, right[1], strict=True) if not is_right]
+    return checks.plain_statements((sum(right[0]), sum(right[1])), len(statements), wrong)
 
 
 def _unseen(challenger: Path, exam: Exam) -> Check:

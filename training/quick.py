@@ -7,6 +7,7 @@ encoder cannot tell apart no head can either; for that there is `training.fit`.
 import hashlib
 import shutil
 from collections.abc import Sequence, Set
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -192,12 +193,14 @@ def _write(run: _Run, child: ShippedEncoder, folder: Path) -> Manifest:
     (folder / NETWORK).write_bytes(with_head(run.parent.network, child.head))
     for name in (TOKENIZER, *external_files(run.parent.network)):
         shutil.copyfile(run.parent.folder / name, folder / name)
-    answers = child.answers(run.features["test"])
-    parity, seconds = _check_served(run, child, folder)
-    manifest = replace(
-        child.manifest, parity=parity, metrics=score_answers(child.manifest, run.split.test, answers), files={}
-    )
-    _provenance(run).write(folder)
+    with ThreadPoolExecutor(1) as executor:  # to load it takes a second, in which this measures what is fitted
+        loading = executor.submit(Classifier.open, folder, child.manifest)
+        answers = child.answers(run.features["test"])
+        metrics = score_answers(child.manifest, run.split.test, answers)
+        _provenance(run).write(folder)
+        served = loading.result()
+    parity, seconds = _check_served(run, child, served)
+    manifest = replace(child.manifest, parity=parity, metrics=metrics, files={})
     version_report(manifest, run.split.test, answers, [], seconds * len(answers), folder / REPORT)
     (folder / CARD).write_text(model_card(manifest), encoding="utf-8")
     manifest = replace(manifest, files=file_digests(folder))
@@ -205,10 +208,9 @@ def _write(run: _Run, child: ShippedEncoder, folder: Path) -> Manifest:
     return manifest
 
 
-def _check_served(run: _Run, child: ShippedEncoder, folder: Path) -> tuple[dict[str, float], float]:
+def _check_served(run: _Run, child: ShippedEncoder, served: Classifier) -> tuple[dict[str, float], float]:
     """Return the parity of the network as it was written with what was fitted, and its seconds a statement."""
     texts = [each.text for each in run.split.test[:_PARITY_SAMPLE]]
-    served = Classifier.open(folder, child.manifest)
     started = monotonic()
     logits = served.logits(texts)
     seconds = (monotonic() - started) / len(texts)
