@@ -4,13 +4,13 @@ PARENT is the process with whose end this one ends too, SOCKET the descriptor of
 of a pipe into which it writes once it does.
 """
 
-import ctypes
 import os
 import signal
 import socket
 import sys
 from pathlib import Path
 
+from service.launch import end_with
 from service.server import serve
 from service.settings import load_settings
 from service.telemetry import Metrics, configure_logging
@@ -18,14 +18,10 @@ from service.workers import METRICS_FOLDER
 
 __all__ = ["main"]
 
-_PR_SET_PDEATHSIG = 1  # linux/prctl.h
-
 
 def main(parent: int, bound: int, ready: int) -> int:
     """Answer until a signal, or the end of the parent; return the exit code."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-    if os.getppid() != parent:  # it ended before the kernel was told
+    if not end_with(parent, signal.SIGTERM):
         return 0
     settings = load_settings(os.environ)
     configure_logging(settings.log_level, settings.log_format)

@@ -19,7 +19,7 @@ from training.evaluate import predict
 from training.features import ShippedEncoder
 from training.limits import GateLimits
 from training.own import read_own
-from training.provenance import Provenance
+from training.provenance import Provenance, known_to
 from training.split import read_splits, split_statements
 from training.verdict import Check, Verdict
 
@@ -83,7 +83,8 @@ def judge(
         raise CorpusError(f"expected two models of the same labels, came {labels} and {manifests[1].labels}.")
     exam = Exam.read(labels, data, splits, own)
     # What the champion was trained on it has an advantage in, and no version after it can be held out from.
-    exam = Exam(exam.test, _unknown_to(champion, exam.own))
+    known = known_to(champion)
+    exam = Exam(exam.test, [each for each in exam.own if text_digest(each.text) not in known])
     plain = [Statement(f"plain-{place}", *each) for place, each in enumerate(limits.plain_statements)]
     if not {each.label for each in plain} <= set(labels):
         plain = []
@@ -99,14 +100,6 @@ def judge(
             _unseen(challenger, exam),
         ],
     )
-
-
-def _unknown_to(champion: Path, statements: Sequence[Statement]) -> list[Statement]:
-    try:
-        known = Provenance.read(champion).learnt_digests or set()
-    except CorpusError:  # a champion of an old release: what it learnt from is not known, and is to its advantage
-        known = set()
-    return [each for each in statements if text_digest(each.text) not in known]
 
 
 def _measured(

@@ -5,7 +5,7 @@ text was among those learnt from, whatever it was called there.
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from training.corpus import fingerprint_of, json_rows
 from training.errors import CorpusError
 from training.split import PARTS, Split
 
-__all__ = ["Provenance"]
+__all__ = ["Provenance", "known_to"]
 
 _DIGESTS = "digests"
 
@@ -111,6 +111,14 @@ class Provenance:
         if self.digests is not None and earlier.learnt_digests is not None:
             both = {**self.digests} | {"train": sorted({*self.digests["train"], *earlier.learnt_digests})}
         return Provenance({**self.ids} | {"train": sorted({*self.ids["train"], *earlier.learnt_ids})}, both)
+
+
+def known_to(folder: Path) -> Set[str]:
+    """Return the digests of the texts that a version has learnt from; none of a version that does not say."""
+    try:
+        return Provenance.read(folder).learnt_digests or frozenset()
+    except CorpusError:  # of an old release
+        return frozenset()
 
 
 def _row(row: Mapping[str, Any], place: str) -> tuple[str, str, str]:

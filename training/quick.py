@@ -6,7 +6,7 @@ encoder cannot tell apart no head can either; for that there is `training.fit`.
 
 import hashlib
 import shutil
-from collections.abc import Sequence, Set
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
@@ -31,7 +31,7 @@ from training.head import external_files, with_head
 from training.own import add_own, read_own
 from training.parity import check_parity
 from training.progress import Progress
-from training.provenance import Provenance
+from training.provenance import Provenance, known_to
 from training.refit import RefitConfig, Targets, class_weights, refit
 from training.split import Split, read_splits, split_statements
 from training.version import CARD, calibrated, code, describe_data, describe_own, version_name
@@ -160,7 +160,7 @@ def _targets(run: _Run) -> Targets:
     corpus = run.split.train[: len(labels) - run.own]
     counted = np.ones(len(labels))
     counted[len(corpus) :] = min(run.config.own_weight, _MOST_OWN * len(corpus) / max(run.own, 1))
-    learnt = _learnt(run.parent.folder)
+    learnt = known_to(run.parent.folder)
     kept = np.array([place for place, each in enumerate(corpus) if text_digest(each.text) in learnt], dtype=np.int64)
     features = _first_windows(run.features["train"])[kept]
     return Targets(
@@ -170,13 +170,6 @@ def _targets(run: _Run) -> Targets:
         kept,
         softmax(run.parent.head.outputs(features)),
     )
-
-
-def _learnt(parent: Path) -> Set[str]:
-    try:
-        return Provenance.read(parent).learnt_digests or frozenset()
-    except CorpusError:  # a version of an old release: what it has learnt is not known
-        return frozenset()
 
 
 def _training(run: _Run) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import Any
 
 import httpx2
 
+from service.trainings import ENDED
 from tests.service.conftest import WAIT_S
 from tests.service.test_process import MINUTE_S, Server, running
 from tests.tiny import cue_words, tiny_rows
@@ -19,8 +20,6 @@ FIRST = "camps-1"
 
 # Reached only where something hangs: a tiny training takes seconds on an idle machine.
 MINUTES = 15.0
-
-ENDED = {"cancelled", "failed", "refused", "finished", "promoted"}
 
 
 def clear_rows(count: int, seed: int) -> list[dict[str, Any]]:

@@ -19,9 +19,9 @@ from typing import Any
 import httpx2
 import pytest
 
-from service.trainings import MAX_RESTARTS
+from service.trainings import ENDED, MAX_RESTARTS
 from tests.conftest import DEFAULT_KILLS
-from tests.service.camps import CAMPS, ENDED, FIRST, Folders, Site, clear_rows
+from tests.service.camps import CAMPS, FIRST, Folders, Site, clear_rows
 from tests.service.conftest import assert_problem
 from tests.service.databases import Postgres, new_postgres_database
 
